@@ -1,0 +1,111 @@
+"""DMA: the weight stream. Bursts to every HBM port, a chunk FIFO a port, all ports popped together.
+
+Also the ports' clock crossing: `arrive` counts beats as the memory delivers them, `visible` is what the core
+sees `dma.crossing_stages` cycles later.
+"""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim import causes
+from skipopu.sim.dram import free_slots, push, tick
+from skipopu.sim.engine import begin, leave_queue, retire
+from skipopu.sim.machine import FAR, HISTORY, Machine
+from skipopu.spec.ledger import Traffic
+from skipopu.spec.overlay import HBM_BEAT_BYTES
+
+ENGINE = 0
+WEIGHTS, KV = 0, 1  # tags of the bursts
+BOUNDARY = 4096  # bytes; no AXI burst crosses it
+
+
+@jit
+def arrive(m: Machine) -> None:
+    """Advance HBM by the ticks of one core cycle and note what arrived; the memory sleeps until its next wake tick."""
+    ports, p, t = m.ports, m.p, m.total
+    now = t.now * p.hbm_ratio
+    m.dma.beats = 0
+    kv_beats = 0
+    if t.hbm_wake < now + p.hbm_ratio:
+        t.hbm_wake = FAR
+        for port in range(p.ports):
+            for sub in range(p.hbm_ratio):
+                if m.hbm.wake[port] <= now + sub:
+                    beat = tick(m.hbm, port, now + sub)
+                    if beat >= 0:
+                        if beat >> 1 == WEIGHTS:
+                            ports.weight_beats[port] += 1
+                            m.dma.beats += 1
+                        else:
+                            ports.kv_beats[port] += 1
+                            kv_beats += 1
+            t.hbm_wake = min(t.hbm_wake, m.hbm.wake[port])
+    if m.dma.beats + kv_beats > 0:
+        t.progress = t.now
+        window = m.windows[t.now // p.window_cycles % len(m.windows)]
+        window[Traffic.WEIGHTS] += m.dma.beats * HBM_BEAT_BYTES
+        window[Traffic.KV_READ] += kv_beats * HBM_BEAT_BYTES
+    slot = t.now % HISTORY
+    ports.weight_history[slot, :] = ports.weight_beats
+    ports.kv_history[slot, :] = ports.kv_beats
+
+
+@jit
+def weight_chunks(m: Machine) -> int:
+    """Chunk sets that every port has delivered, as the core sees it in this cycle."""
+    slot = (m.total.now - m.p.crossing_stages) % HISTORY
+    least = m.ports.weight_history[slot, 0]
+    for port in range(1, m.p.ports):
+        least = min(least, m.ports.weight_history[slot, port])
+    return least // m.p.hbm_ratio  # type: ignore[no-any-return]
+
+
+@jit
+def dma(m: Machine) -> None:
+    """One cycle of the weight engine: request bursts as far as the FIFOs have room."""
+    d, p = m.dma, m.p
+    instruction = begin(m, ENGINE)
+    if instruction >= 0:
+        if m.first[instruction] == m.total.now:
+            d.address = m.work.address[instruction] * 64
+            d.left = m.work.amount[instruction]
+            d.requested += d.left
+            phase = m.work.phase[instruction]
+            m.traffic[phase, Traffic.WEIGHTS] += d.left * p.chunk_bytes * p.ports
+        if _request(m):
+            leave_queue(m, ENGINE)
+            retire(m, ENGINE, instruction)
+    _account(m, instruction)
+
+
+@jit
+def _request(m: Machine) -> bool:
+    """Give each port one burst where its FIFO and its queue have room; true when nothing is left to ask for."""
+    d, p = m.dma, m.p
+    goal = d.requested  # chunks to have asked of every port when this instruction is through
+    base = d.requested - d.left
+    done = True
+    for port in range(p.ports):
+        asked = d.port_requested[port]
+        if asked == goal:
+            continue
+        offset = d.address + (asked - base) * p.chunk_bytes
+        chunks = min(p.burst_chunks, goal - asked, (BOUNDARY - offset % BOUNDARY) // p.chunk_bytes)
+        if asked + chunks - d.popped <= p.weight_chunks and free_slots(m.hbm, port) > 0:
+            push(m.hbm, port, offset, chunks * p.hbm_ratio, False, WEIGHTS, m.total.now * p.hbm_ratio)
+            m.total.hbm_wake = 0
+            d.port_requested[port] = asked + chunks
+        done = done and d.port_requested[port] == goal
+    return done
+
+
+@jit
+def _account(m: Machine, instruction: int) -> None:
+    d = m.dma
+    if d.beats > 0:
+        d.cause = causes.BUSY
+    elif m.engines[ENGINE].blocked:
+        d.cause = causes.SEMAPHORE
+    elif d.popped < d.requested:
+        full = weight_chunks(m) - d.popped >= m.p.weight_chunks - m.p.burst_chunks
+        d.cause = causes.BACKPRESSURE if full else causes.HBM
+    else:
+        d.cause = causes.BUSY if instruction >= 0 else causes.IDLE

@@ -1,0 +1,95 @@
+"""A DRAM memory at the level of banks and commands: many independent channels, advanced tick by tick.
+
+    dram = new_dram(board.hbm)
+    push(dram, channel, address, beats, is_write, tag, now)      # while free_slots(dram, channel) > 0
+    beat = tick(dram, channel, now)                              # for every now, once a channel
+
+A channel is an open-page controller with an in-order queue: column commands in the order of arrival, row
+commands for the bursts behind the head while they wait (`dram_rows`), all-bank refresh every tREFI. Row and
+column commands have a bus each, one command a tick. An idle channel answers a read after request latency +
+tCL + response latency, + tRCD if the bank is precharged, + tRP + tRCD if another row is open.
+
+``wake[channel]`` is the first tick in which anything can happen; `tick` returns at once before it, and a
+caller may leave such calls out.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipopu.numerics.jit import jit
+from skipopu.sim.dram_channel import advance
+from skipopu.sim.dram_state import QUEUE, Records, channel_records, parameter_record
+from skipopu.spec.memory import Memory
+
+Counter = NDArray[np.int64]
+COUNTERS = ("row_hits", "row_closed", "row_misses", "activations", "refreshes", "read_beats", "write_beats")
+
+
+class Dram(NamedTuple):
+    """State of one memory: record arrays ``channels`` [channel] and ``parameters`` [1]; see `dram_state`.
+
+    ``wake`` and ``write_responses`` (bursts) are views of shape [channel] into ``channels``.
+    """
+
+    channels: Records
+    parameters: Records
+    wake: Counter
+    write_responses: Counter
+
+
+def new_dram(memory: Memory, channels: int | None = None) -> Dram:
+    """Return a memory at tick 0, idle, all rows closed, with ``channels`` channels or all of the board's."""
+    state = channel_records(memory, memory.channels if channels is None else channels)
+    views = (np.asarray(state[name]) for name in ("wake", "write_responses"))
+    return Dram(state, parameter_record(memory), *views)
+
+
+def counters(dram: Dram) -> dict[str, int]:
+    """Return what all channels counted so far.
+
+    ``row_hits``, ``row_closed``, ``row_misses``: beats that found their row open, their bank precharged,
+    another row open; ``read_beats``, ``write_beats``: column commands, as many as the three together.
+    """
+    return {name: int(dram.channels[name].sum()) for name in COUNTERS}
+
+
+@jit
+def free_slots(dram: Dram, channel: int) -> int:
+    """Bursts the channel accepts now: queue depth less those whose last beat or response is still out."""
+    c = dram.channels[channel]
+    free: int = dram.parameters[0].queue_depth - (c.pushed - c.finished)
+    return free
+
+
+@jit
+def push(dram: Dram, channel: int, address: int, beats: int, is_write: bool, tag: int, now: int) -> None:
+    """Accept one AXI burst in tick ``now``; the caller has seen a free slot.
+
+    ``address``: byte address in the channel (higher bits are ignored), a multiple of the beat; ``beats``: 1
+    to max_burst_beats, not across a 4 KiB boundary; ``tag``: 0 to 2³⁰ − 1, comes back with each read beat.
+    The data of a write come with the request.
+    """
+    c = dram.channels[channel]
+    p = dram.parameters[0]
+    slot = c.pushed & (QUEUE - 1)
+    visible = now + p.request_latency
+    c.visible[slot] = visible
+    c.beat[slot] = address >> p.address_shift
+    c.beats[slot] = beats
+    c.is_write[slot] = is_write
+    c.tag[slot] = tag
+    if c.scan_burst == c.pushed:  # otherwise the scheduler finds this one after those before it
+        c.schedule_at = min(c.schedule_at, visible)
+        c.wake = min(c.wake, visible)
+    c.pushed += 1
+
+
+@jit
+def tick(dram: Dram, channel: int, now: int) -> int:
+    """Advance the channel by one tick; return tag · 2 + is_last of the read beat delivered in it, or −1."""
+    c = dram.channels[channel]
+    if now < c.wake:
+        return -1
+    return advance(c, dram.parameters[0], now)

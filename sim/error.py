@@ -1,0 +1,20 @@
+"""Runs that do not end."""
+
+
+class SimulationError(RuntimeError):
+    """A run that failed a check of the machine; exit status 1."""
+
+
+class DeadlockError(SimulationError):
+    """Nothing moved for a long time; carries the blocked instructions and what each waits for."""
+
+    def __init__(self, cycle: int, watchdog: int, blocked: list[str]) -> None:
+        self.blocked = blocked
+        super().__init__(f"deadlock: nothing moved for {watchdog} cycles before cycle {cycle}: {'; '.join(blocked)}")
+
+
+class LimitError(SimulationError):
+    """The run passed its cycle limit."""
+
+    def __init__(self, limit: int, retired: int, total: int) -> None:
+        super().__init__(f"max_cycles = {limit} reached with {retired} of {total} instructions retired; raise --max-cycles")

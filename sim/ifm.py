@@ -1,0 +1,34 @@
+"""IFM: activation rows of one K-tile. One half fills from the global buffer, through the NPE where asked."""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim import causes
+from skipopu.sim.machine import Machine
+from skipopu.sim.work import EVERY_TILE, FIRST_BLOCK
+
+
+
+@jit
+def ifm(m: Machine) -> None:
+    """One cycle: feed one row of the tile that is filling; a half is ready when its last row has come through."""
+    pe, w, p = m.pe, m.work, m.p
+    i = pe.instruction
+    pe.fill_cause = causes.ROWS
+    if i < 0 or pe.filled == pe.tiles or pe.filled - pe.tile == 2:
+        return
+    operand = w.operand[i] == EVERY_TILE or (w.operand[i] == FIRST_BLOCK and pe.filled < w.depth[i])
+    if w.stream[i] and pe.stream_tiles == 0:
+        pe.fill_cause = causes.DDR
+        return
+    if pe.reads + w.feed_tiles[i] > p.read_ports or (operand and pe.lane_taken):
+        return
+    if w.stream[i]:
+        pe.stream_tiles -= 1
+    pe.reads += w.feed_tiles[i]
+    if operand:
+        pe.lane_taken = 1
+    pe.fill_row += 1
+    if pe.fill_row == w.tile_rows[i]:
+        stages = w.operand_stages[i] if operand else 0
+        pe.ready[pe.filled & 1] = m.total.now + p.read_stages + stages
+        pe.filled += 1
+        pe.fill_row = 0

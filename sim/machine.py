@@ -1,0 +1,182 @@
+"""The state of the simulated overlay: one record a block, arrays for what is indexed, all in core cycles.
+
+Blocks talk through these records only. Everything a block writes in a cycle for another to see in the next is
+kept apart until `commit` (semaphores), or ordered consumer before producer (`reference.step`).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipopu.numerics.kv_rounds import Limits, Placement, Rounds, new_rounds
+from skipopu.program.isa import ENGINES
+from skipopu.program.program import Program
+from skipopu.sim.dram import Dram, new_dram
+from skipopu.sim.work import Work
+from skipopu.spec.board import Board
+from skipopu.spec.ledger import Block, Cause, Phase, Traffic
+from skipopu.spec.overlay import Overlay
+
+MAX_PORTS = 64  # bound of dma.hbm_ports
+MAX_QUEUE = 64  # bound of sequencer.queue_depth
+HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of dma.crossing_stages + 1
+IN_FLIGHT = 4  # matrix operations issued and not yet written back
+
+Record = Any  # a NumPy record; Numba reads and writes its fields by name
+Ints = NDArray[np.int64]
+
+PARAMETERS = [
+    "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
+    "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "tile_bytes",
+    "read_ports", "read_stages", "pe_latency", "queue_depth", "fetch_instructions", "dispatch_stages",
+    "pair_bytes", "vector_bytes", "kv_base", "slots", "program_address", "watchdog", "window_cycles",
+]  # fmt: skip
+
+ENGINE = [
+    ("queue", "i8", (MAX_QUEUE,)),  # instruction indices
+    ("ready", "i8", (MAX_QUEUE,)),  # cycle in which the entry has passed dispatch
+    ("head", "i8"),
+    ("tail", "i8"),
+    ("running", "i8"),  # 1 from the cycle in which the semaphores are met
+    ("seen", "i8"),  # 1 once the head's issue cycle is noted
+    ("blocked", "i8"),  # 1 when the head waits for a semaphore in this cycle
+]
+SEQUENCER = ["next", "requested", "fetched_beats", "halted", "cause"]
+DMA = [
+    "address", "left", "requested", "popped", "cause", "beats",
+    ("port_requested", "i8", (MAX_PORTS,)),  # chunks asked of each port so far, all instructions
+]  # fmt: skip
+PORTS = [  # arrived beats, cumulative, now and in the cycles before
+    ("weight_beats", "i4", (MAX_PORTS,)),
+    ("kv_beats", "i4", (MAX_PORTS,)),
+    ("weight_history", "i4", (HISTORY, MAX_PORTS)),
+    ("kv_history", "i4", (HISTORY, MAX_PORTS)),
+]
+LOAD = [
+    "beats", "left", "gear", "requested", "popped", "tiles", "cause",
+    ("channel_beats", "i8", (2,)),
+    ("history", "i8", (HISTORY,)),
+]  # fmt: skip
+STORE = ["tiles", "gear", "beats", "pushed_beats", "bursts", "cause"]
+KV = [
+    "active", "pass", "valid", "rounds", "round", "chunk", "chunks", "offset", "layer", "value", "cause", "popped_now",
+    ("count", "i8", (MAX_PORTS,)),  # entries of each port
+    ("entry", "i8", (MAX_PORTS,)),  # next entry to request
+    ("byte", "i8", (MAX_PORTS,)),  # bytes of it requested
+    ("requested", "i8", (MAX_PORTS,)),  # chunks
+    ("popped", "i8", (MAX_PORTS,)),  # chunks
+]  # fmt: skip
+APPEND = ["tile", "row", "group", "burst", "bursts", "rows", "cause", "waiting"]
+PE = [
+    "instruction", "tiles", "loaded", "gear", "filled", "fill_row", "tile", "row", "cause", "fill_cause",
+    "reads", "stream_tiles", "lane_taken",
+    ("ready", "i8", (2,)),  # cycle in which the IFM half can be read
+]  # fmt: skip
+NPE = [
+    "drain_head", "drain_tail", "cause",
+    ("drain_ready", "i8", (2,)),
+    ("drain_slots", "i8", (2,)),
+    ("drain_last", "i8", (2,)),  # 1: the instruction's last block
+    "flight_head", "flight_tail",
+    ("flight", "i8", (IN_FLIGHT,)),  # instruction
+    ("finish", "i8", (IN_FLIGHT,)),  # its last cycle, FAR while unknown
+]  # fmt: skip
+TOTAL = ["now", "phase", "progress", "retired", "left_of_prefill", "prefill_cycles", "ddr_now", "hbm_wake", "kv_cycles"]
+
+FAR = 1 << 60
+
+
+def record(fields: list[Any], count: int = 1) -> Record:
+    """Allocate ``count`` zeroed records; a bare name is a 64-bit integer."""
+    return np.zeros(count, np.dtype((np.record, [(f, "i8") if isinstance(f, str) else f for f in fields])))
+
+
+class Machine(NamedTuple):
+    """Everything the kernel touches. Arrays: see `Work` for the program, `Run` for what is counted."""
+
+    p: Record
+    work: Work
+    engines: Record  # [engine]
+    semaphores: Ints  # [from engine, to engine]
+    given: Ints  # signals of this cycle
+    sequencer: Record
+    ports: Record
+    dma: Record
+    load: Record
+    store: Record
+    kv: Record
+    append: Record
+    pe: Record
+    npe: Record
+    total: Record
+    hbm: Dram
+    ddr: Dram
+    limits: Limits
+    placement: Placement
+    rounds: Rounds
+    held: NDArray[np.int8]
+    port_entries: NDArray[np.int32]  # [port, entry]: entries of the running K/V schedule by port
+    issue: Ints
+    first: Ints
+    last: Ints
+    ledger: Ints
+    traffic: Ints
+    buffer_bytes: Ints  # [phase]
+    windows: Ints
+    step_end: Ints
+
+
+def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int) -> Machine:
+    """Return the overlay at cycle 0 with nothing dispatched."""
+    c, n = program.context, len(program)
+    tokens = c.trace.tokens
+    npe = record(NPE)
+    npe["finish"] = FAR
+    total = record(TOTAL)[0]
+    total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
+    kv, pe = record(KV)[0], record(PE)[0]
+    kv["pass"] = pe.instruction = -1
+    return Machine(
+        p=_parameters(program, overlay, board, watchdog, window), work=work,
+        engines=record(ENGINE, len(ENGINES)), semaphores=np.zeros((len(ENGINES),) * 2, np.int64),
+        given=np.zeros((len(ENGINES),) * 2, np.int64), sequencer=record(SEQUENCER)[0], ports=record(PORTS)[0],
+        dma=record(DMA)[0], load=record(LOAD)[0], store=record(STORE)[0], kv=kv, append=record(APPEND)[0],
+        pe=pe, npe=npe[0], total=total, hbm=new_dram(board.hbm, overlay.dma.hbm_ports),
+        ddr=new_dram(board.ddr), limits=c.limits, placement=c.placement, rounds=new_rounds(tokens),
+        held=np.zeros(tokens, np.int8), port_entries=np.zeros((overlay.dma.hbm_ports, tokens), np.int32),
+        issue=np.full(n, -1, np.int64), first=np.full(n, -1, np.int64), last=np.full(n, -1, np.int64),
+        ledger=np.zeros((len(Phase), len(Block), len(Cause)), np.int64),
+        traffic=np.zeros((len(Phase), len(Traffic)), np.int64), buffer_bytes=np.zeros(len(Phase), np.int64),
+        windows=np.zeros((256, len(Traffic)), np.int64), step_end=np.zeros(len(c.trace.steps), np.int64),
+    )  # fmt: skip
+
+
+def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int, window: int) -> Record:
+    ratio = board.ddr.axi_mhz / overlay.clock.core_mhz
+    ticks, cycles = ratio.as_integer_ratio() if ratio == int(ratio) else _fraction(board.ddr.axi_mhz, overlay)
+    d = program.context.shape.dimensions
+    memory = program.context.memory
+    values = {
+        "ports": overlay.dma.hbm_ports, "hbm_ratio": overlay.clock.hbm_ratio, "chunk_bytes": overlay.chunk_bytes,
+        "burst_chunks": overlay.hbm_burst_chunks, "weight_chunks": overlay.dma.weight_chunks,
+        "kv_chunks": overlay.dma.kv_chunks, "crossing_stages": overlay.dma.crossing_stages,
+        "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles, "ddr_beats": overlay.dma.ddr_beats,
+        "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
+        "read_stages": overlay.global_buffer.read_stages, "pe_latency": overlay.pe_latency,
+        "queue_depth": overlay.sequencer.queue_depth, "fetch_instructions": overlay.sequencer.fetch_instructions,
+        "dispatch_stages": overlay.sequencer.dispatch_stages, "vector_bytes": memory.vector_bytes,
+        "pair_bytes": memory.vector_bytes // (d.kv_heads // 2), "kv_base": memory.kv_base, "slots": memory.slots,
+        "program_address": memory.ddr["program"], "watchdog": watchdog, "window_cycles": window,
+    }  # fmt: skip
+    found = record(PARAMETERS)[0]
+    for name in PARAMETERS:
+        found[name] = values[name]
+    return found
+
+
+def _fraction(ddr_mhz: int, overlay: Overlay) -> tuple[int, int]:
+    from fractions import Fraction
+
+    ratio = Fraction(ddr_mhz) / Fraction(overlay.clock.core_mhz).limit_denominator(1000)
+    return ratio.numerator, ratio.denominator

@@ -1,0 +1,58 @@
+"""NPE: takes results out of PSUM through its lanes, and retires a matrix operation when its last result is written.
+
+Its lanes take one row tile a cycle, either a result here or an operand on its way into IFM (`ifm`); results go first.
+"""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim import causes
+from skipopu.sim.engine import retire
+from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
+
+
+ENGINE = 5
+
+
+@jit
+def npe(m: Machine) -> None:
+    """One cycle: one slot of the oldest finished column block, and the retirement that falls due."""
+    n, now = m.npe, m.total.now
+    _retire_due(m)
+    n.cause = causes.IDLE
+    m.pe.lane_taken = 0
+    if n.drain_head == n.drain_tail:
+        if n.flight_head < n.flight_tail and m.pe.instruction < 0:
+            n.cause = causes.DRAINING
+        return
+    half = n.drain_head & 1
+    if n.drain_ready[half] > now:
+        n.cause = causes.DRAINING
+        return
+    if n.drain_slots[half] > 0:
+        n.drain_slots[half] -= 1
+        m.pe.lane_taken = 1
+        n.cause = causes.BUSY
+    if n.drain_slots[half] == 0:
+        if n.drain_last[half]:
+            _set_finish(m)
+        n.drain_head += 1
+
+
+@jit
+def _set_finish(m: Machine) -> None:
+    """The oldest operation without a last cycle has sent its last result into the pipeline."""
+    n = m.npe
+    for entry in range(n.flight_head, n.flight_tail):
+        slot = entry % IN_FLIGHT
+        if n.finish[slot] == FAR:
+            n.finish[slot] = m.total.now + m.work.result_stages[n.flight[slot]]
+            return
+
+
+@jit
+def _retire_due(m: Machine) -> None:
+    n = m.npe
+    if n.flight_head < n.flight_tail:
+        slot = n.flight_head % IN_FLIGHT
+        if n.finish[slot] <= m.total.now:
+            retire(m, ENGINE, n.flight[slot])
+            n.flight_head += 1

@@ -1,0 +1,93 @@
+"""PE array: one activation row a cycle against the loaded weight tile, sums into the PSUM half of the column block."""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim import causes
+from skipopu.sim.engine import begin, leave_queue
+from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
+from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE
+
+
+ENGINE = 5
+
+
+@jit
+def pe_array(m: Machine) -> None:
+    """One cycle: issue a row of the current tile if tile, rows and PSUM half are there."""
+    pe, w = m.pe, m.work
+    if pe.instruction < 0:
+        _start(m)
+    i = pe.instruction
+    if i < 0:
+        return
+    pe.cause = _obstacle(m, i)
+    if pe.cause != causes.BUSY:
+        return
+    if w.source[i] == NO_TILE:
+        pe.cause = causes.IDLE  # statistics pass by; nothing is multiplied
+    pe.row += 1
+    m.total.progress = m.total.now
+    if pe.row < w.tile_rows[i]:
+        return
+    pe.row = 0
+    pe.tile += 1
+    if pe.tile % w.depth[i] == 0:
+        _close_block(m, i)
+    if pe.tile == pe.tiles:
+        pe.instruction = -1
+        leave_queue(m, ENGINE)
+
+
+@jit
+def _start(m: Machine) -> None:
+    """Take the next matrix operation; a fenced one waits until the results before it are written."""
+    pe, npe, w = m.pe, m.npe, m.work
+    i = begin(m, ENGINE)
+    pe.cause = causes.SEMAPHORE if m.engines[ENGINE].blocked else causes.IDLE
+    if i < 0:
+        return
+    flying = npe.flight_tail - npe.flight_head
+    if flying == IN_FLIGHT or (w.fence[i] and flying > 0):
+        pe.cause = causes.DRAINING
+        return
+    m.first[i] = m.total.now
+    slot = npe.flight_tail % IN_FLIGHT
+    npe.flight[slot], npe.finish[slot] = i, FAR
+    npe.flight_tail += 1
+    if w.rows[i] == 0:
+        npe.finish[slot] = m.total.now
+        leave_queue(m, ENGINE)
+        return
+    pe.instruction = i
+    pe.tiles = w.blocks[i] * w.depth[i]
+    pe.loaded = pe.filled = pe.tile = pe.row = pe.fill_row = pe.gear = 0
+
+
+@jit
+def _obstacle(m: Machine, i: int) -> int:
+    """Return what keeps the next row from being issued, BUSY if nothing."""
+    pe, npe, w = m.pe, m.npe, m.work
+    if pe.row == 0:
+        if pe.filled <= pe.tile or pe.ready[pe.tile & 1] > m.total.now:
+            rows_missing = True
+        else:
+            rows_missing = False
+        if pe.loaded <= pe.tile:
+            if w.source[i] == CONSTANT_TILE or w.source[i] == NO_TILE:
+                return pe.fill_cause if rows_missing else causes.ROWS
+            return causes.KV if w.source[i] == KV_TILE else causes.WEIGHTS
+        if rows_missing:
+            return pe.fill_cause  # type: ignore[no-any-return]
+        if pe.tile % w.depth[i] == 0 and npe.drain_tail - npe.drain_head == 2:
+            return causes.BACKPRESSURE
+    return causes.BUSY
+
+
+@jit
+def _close_block(m: Machine, i: int) -> None:
+    """Hand the PSUM half over to the NPE once its last sums are in."""
+    npe, w = m.npe, m.work
+    half = npe.drain_tail & 1
+    npe.drain_ready[half] = m.total.now + (0 if w.source[i] == NO_TILE else m.p.pe_latency)
+    npe.drain_slots[half] = w.drain_slots[i]
+    npe.drain_last[half] = 1 if m.pe.tile == m.pe.tiles else 0
+    npe.drain_tail += 1

@@ -1,0 +1,150 @@
+"""The reference engine: steps every core cycle of the overlay, written to be read beside the RTL."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from skipopu.numerics.jit import announce_first_compilation, jit
+from skipopu.program.macs import macs
+from skipopu.program.program import Program, validate_program
+from skipopu.sim import causes
+from skipopu.sim.asked import asked_traffic
+from skipopu.sim.deadlock import blocked_instructions
+from skipopu.sim.dma import arrive, dma
+from skipopu.sim.dram import counters
+from skipopu.sim.engine import commit
+from skipopu.sim.error import DeadlockError, LimitError
+from skipopu.sim.ifm import ifm
+from skipopu.sim.ker import ker
+from skipopu.sim.kv_append import kv_append
+from skipopu.sim.kv_buffer import kv_buffer
+from skipopu.sim.load import arrive_ddr, load
+from skipopu.sim.machine import Machine, new_machine
+from skipopu.sim.npe import npe
+from skipopu.sim.pe_array import pe_array
+from skipopu.sim.run import KvCount, Retired, Run
+from skipopu.sim.sequencer import sequencer
+from skipopu.sim.store import store
+from skipopu.sim.work import Work, resolve_work
+from skipopu.spec.board import Board
+from skipopu.spec.ledger import Block, Phase
+from skipopu.spec.overlay import Overlay
+
+SLICE_CYCLES = 1 << 21  # between two looks at progress, interrupts and the window array
+WINDOW_CYCLES = 16384
+WATCHDOG_CYCLES = 100_000  # no instruction, row or beat moves for this long: a deadlock (DESIGN §3)
+
+RUNNING, FINISHED, DEADLOCKED = range(3)
+
+
+@jit
+def step(m: Machine) -> None:
+    """One core cycle. Memories first, then consumers before producers, so that a hand-over takes a cycle."""
+    arrive(m)
+    arrive_ddr(m)
+    m.pe.reads = 0
+    store(m)
+    kv_append(m)
+    npe(m)
+    pe_array(m)
+    ifm(m)
+    ker(m)
+    kv_buffer(m)
+    dma(m)
+    load(m)
+    sequencer(m)
+    _account(m)
+    commit(m)
+
+
+@jit
+def _account(m: Machine) -> None:
+    """Give every block's cycle its cause."""
+    row = m.ledger[m.total.phase]
+    row[Block.SEQUENCER, m.sequencer.cause] += 1
+    row[Block.DMA, m.dma.cause] += 1
+    row[Block.LOAD, m.load.cause] += 1
+    row[Block.STORE, m.store.cause] += 1
+    row[Block.KV_BUFFER, m.kv.cause] += 1
+    row[Block.KV_APPEND, m.append.cause] += 1
+    row[Block.PE_ARRAY, m.pe.cause] += 1
+    row[Block.NPE, causes.BUSY if m.pe.lane_taken else m.npe.cause] += 1
+
+
+@jit
+def run_slice(m: Machine, cycles: int) -> int:
+    """Advance by at most ``cycles``; stop early when every instruction is retired or nothing moves any more."""
+    t = m.total
+    for _ in range(cycles):
+        step(m)
+        t.now += 1
+        if t.phase == Phase.PREFILL and t.left_of_prefill == 0:
+            t.phase, t.prefill_cycles = Phase.DECODE, t.now
+        if t.retired == len(m.issue):
+            return FINISHED
+        if t.now - t.progress > m.p.watchdog:
+            return DEADLOCKED
+    return RUNNING
+
+
+Progress = Callable[[int, int], None]
+
+
+def simulate(
+    program: Program, overlay: Overlay, board: Board, *, max_cycles: int | None = None, progress: Progress | None = None
+) -> Run:
+    """Run a program on the overlay and return what was counted.
+
+    ``max_cycles`` bounds the run in core cycles; ``progress`` is called with (retired, all) instructions.
+    Raises DeadlockError with every blocked instruction and what it waits for, LimitError beyond ``max_cycles``.
+    """
+    validate_program(program.words)
+    announce_first_compilation()
+    work = resolve_work(program, overlay)
+    m = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES)
+    while True:
+        cycles = SLICE_CYCLES if max_cycles is None else min(SLICE_CYCLES, max_cycles - int(m.total.now))
+        state = run_slice(m, cycles)
+        if progress is not None:
+            progress(int(m.total.retired), len(program))
+        if state == FINISHED:
+            return _collect(m, program, work, overlay)
+        if state == DEADLOCKED:
+            raise DeadlockError(int(m.total.now), WATCHDOG_CYCLES, blocked_instructions(m, program))
+        if max_cycles is not None and m.total.now >= max_cycles:
+            raise LimitError(max_cycles, int(m.total.retired), len(program))
+        m = _more_windows(m)
+
+
+def _more_windows(m: Machine) -> Machine:
+    needed = (int(m.total.now) + SLICE_CYCLES) // WINDOW_CYCLES + 2
+    if needed <= len(m.windows):
+        return m
+    wider = np.zeros((2 * needed, m.windows.shape[1]), np.int64)
+    wider[: len(m.windows)] = m.windows
+    return m._replace(windows=wider)
+
+
+def _collect(m: Machine, program: Program, work: Work, overlay: Overlay) -> Run:
+    now = int(m.total.now)
+    return Run(
+        engine="reference", core_cycles=now, prefill_cycles=int(m.total.prefill_cycles) if m.total.phase else now,
+        ledger=m.ledger, traffic=m.traffic, asked=asked_traffic(program, work, overlay), window_cycles=WINDOW_CYCLES,
+        windows=m.windows[: -(-now // WINDOW_CYCLES)], step_end=m.step_end,
+        retired=Retired(work.engine + 1, work.opcode, work.step, work.layer, m.issue, m.first, m.last),
+        kv=_kv_count(m, program), semaphores=m.semaphores, macs=macs(program.context.trace),
+        dram={"hbm": counters(m.hbm), "ddr": counters(m.ddr)},
+    )  # fmt: skip
+
+
+def _kv_count(m: Machine, program: Program) -> KvCount:
+    c = program.context
+    vector = 2 * c.memory.vector_bytes  # K and V
+    rows = c.trace.rows("kv")
+    decode = Phase.DECODE
+    return KvCount(
+        bytes_stored=int(rows.sum()) * vector, bytes_dense=rows.size * vector,
+        hbm_bytes_read=int(m.traffic[decode, 1]), buffer_bytes_read=int(m.buffer_bytes[decode]),
+        read_cycles=int(m.total.kv_cycles), rounds=int(c.demand.rounds[c.passes.decode].sum()),
+    )  # fmt: skip
+

@@ -1,0 +1,63 @@
+"""Sequencer: fetches instructions from DDR4 in bursts and dispatches one a cycle to the engines' queues."""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim import causes
+from skipopu.program.isa import INSTRUCTION_BYTES, Opcode
+from skipopu.sim.dram import free_slots, push
+from skipopu.sim.machine import MAX_QUEUE, Machine
+from skipopu.spec.ledger import Traffic
+from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES
+
+FETCH = 1  # tag of instruction bursts in the DDR4 model
+HALT = int(Opcode.HALT)
+BURST_INSTRUCTIONS = AXI3_BURST_BEATS * DDR_BEAT_BYTES // INSTRUCTION_BYTES
+BEAT_INSTRUCTIONS = DDR_BEAT_BYTES // INSTRUCTION_BYTES
+
+
+@jit
+def sequencer(m: Machine) -> None:
+    """One cycle: request the next burst if there is room, dispatch one fetched instruction if its queue has room."""
+    s = m.sequencer
+    fetched = s.fetched_beats * BEAT_INSTRUCTIONS
+    s.cause = causes.IDLE
+    if s.halted:
+        return
+    _fetch(m)
+    if s.next >= min(fetched, len(m.issue)):
+        s.cause = causes.DDR
+        return
+    engine = m.work.engine[s.next]
+    if m.work.opcode[s.next] == HALT:
+        s.halted = 1
+        m.issue[s.next] = m.first[s.next] = m.last[s.next] = m.total.now
+        m.total.retired += 1
+        s.cause = causes.BUSY
+        return
+    e = m.engines[engine]
+    if e.tail - e.head >= m.p.queue_depth:
+        s.cause = causes.BACKPRESSURE
+        return
+    e.queue[e.tail % MAX_QUEUE] = s.next
+    e.ready[e.tail % MAX_QUEUE] = m.total.now + m.p.dispatch_stages
+    e.tail += 1
+    s.next += 1
+    s.cause = causes.BUSY
+
+
+@jit
+def _fetch(m: Machine) -> None:
+    """Ask for a burst of instructions; bursts go to the channels in turn, each channel in order."""
+    s, p = m.sequencer, m.p
+    left = len(m.issue) - s.requested
+    if left <= 0 or s.requested + BURST_INSTRUCTIONS - s.next > p.fetch_instructions:
+        return
+    if free_slots(m.ddr, 0) == 0:
+        return
+    count = min(left, BURST_INSTRUCTIONS)
+    beats = (count + BEAT_INSTRUCTIONS - 1) // BEAT_INSTRUCTIONS
+    address = (p.program_address + s.requested * INSTRUCTION_BYTES) // p.ddr_channels
+    address -= address % (BURST_INSTRUCTIONS * INSTRUCTION_BYTES)
+    phase = m.work.phase[s.requested]
+    push(m.ddr, 0, address, beats, False, FETCH, m.total.ddr_now)
+    m.traffic[phase, Traffic.INSTRUCTIONS] += beats * DDR_BEAT_BYTES
+    s.requested += count

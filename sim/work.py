@@ -1,0 +1,193 @@
+"""What each instruction amounts to: loop bounds and latencies, looked up from the trace's row masks.
+
+In hardware the sequencer and the engines derive these numbers from the instruction and the router's row count;
+here they are worked out for the whole program at once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipopu.program.builder import OPCODE_ENGINE
+from skipopu.program.isa import COLUMN, Fields, Gate, Opcode, decode
+from skipopu.program.program import Program
+from skipopu.spec.ledger import Phase, Traffic
+from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
+from skipopu.trace import StepPhase
+
+Ints = NDArray[np.int64]
+
+NO_TILE, WEIGHT_TILE, KV_TILE, CONSTANT_TILE = range(4)  # where KER takes a tile from
+AS_IS, FIRST_BLOCK, EVERY_TILE = range(3)  # which row tiles pass the NPE on their way into IFM
+
+
+class Work(NamedTuple):
+    """One value an instruction, shape [n] each; sizes in the unit of the name."""
+
+    opcode: Ints
+    engine: Ints
+    wait: Ints
+    signal: Ints
+    phase: Ints
+    step: Ints
+    layer: Ints
+    first_row: Ints
+    block_rows: Ints
+    rows: Ints  # executed rows; 0: nothing to do
+    amount: Ints  # dma: chunk sets · load, store: row tiles · constants: 64-byte words
+    address: Ints  # in units of 64 bytes
+    traffic: Ints  # kind of DDR4 traffic
+    stream: Ints
+    value: Ints
+    pair: Ints
+    pairs: Ints
+    tokens: Ints
+    decode: Ints
+    kv_pass: Ints
+    rounds: Ints
+    fence: Ints
+    source: Ints
+    blocks: Ints
+    depth: Ints  # tiles of a block
+    tile_rows: Ints
+    tile_bytes: Ints  # of a KER tile; of one source for K/V
+    last_tile_bytes: Ints  # in the last column block
+    pop_bytes: Ints
+    feed_tiles: Ints  # row tiles read together: 2 when two heads are packed
+    operand: Ints
+    operand_stages: Ints
+    drain_slots: Ints  # NPE cycles of a block's results
+    result_stages: Ints
+
+
+def resolve_work(program: Program, overlay: Overlay) -> Work:
+    """Decode the program and bind it to its trace."""
+    f = decode(program.words)
+    n = len(f)
+    c = program.context
+    passes = c.passes
+    first_row = program.tags[:, 2]
+    kv_pass = np.maximum(np.searchsorted(passes.first, first_row, side="right") - 1, 0)
+    step, layer = program.tags[:, 0], program.tags[:, 1]
+    rows = _executed(program, f)
+    rounds = np.where(layer >= 0, c.demand.rounds[kv_pass, np.maximum(layer, 0)], 0)
+    phases = np.where(c.trace.steps.phase == StepPhase.DECODE, int(Phase.DECODE), int(Phase.PREFILL))
+    values = {name: np.zeros(n, np.int64) for name in Work._fields}
+    values |= {
+        "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step, "layer": layer,
+        "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows, "rounds": rounds, "kv_pass": kv_pass,
+        "decode": passes.decode[kv_pass].astype(np.int64),
+    }  # fmt: skip
+    for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
+        values[name] = f[:, COLUMN[name]]
+    _transfers(values, f)
+    _products(values, f, program, overlay)
+    return Work(**values)
+
+
+def _engine(f: Fields) -> Ints:
+    table = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)])
+    return np.asarray(table[f[:, 0]], np.int64)
+
+
+def _executed(program: Program, f: Fields) -> Ints:
+    """Rows of each instruction's block that its gate lets through."""
+    trace, layers = program.context.trace, program.context.trace.layers
+    rows = f[:, COLUMN["rows"]]
+    found = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
+    first, layer = program.tags[:, 2], program.tags[:, 1]
+    passes = program.context.passes
+    block = np.maximum(np.searchsorted(passes.first, first, side="right") - 1, 0)
+    end = first + passes.rows[block]
+    for gate, kind in ((Gate.ATTENTION, "q"), (Gate.FFN, "ffn")):
+        mask = trace.rows("q" if kind == "q" else "ffn")
+        counts = np.concatenate([np.zeros((layers, 1), np.int64), np.cumsum(mask, axis=1)], axis=1)
+        gated = (f[:, COLUMN["gate"]] == gate) & (f[:, 0] != Opcode.ROUTE)
+        found[gated] = counts[layer[gated], end[gated]] - counts[layer[gated], first[gated]]
+    return found
+
+
+def _transfers(v: dict[str, Ints], f: Fields) -> None:
+    """Amounts that the memory engines move."""
+    op, rows, block_rows = f[:, 0], v["rows"], f[:, COLUMN["rows"]]
+    some = rows > 0
+    v["amount"] = np.where(np.isin(op, (Opcode.LOAD_WEIGHTS, Opcode.LOAD_CONSTANTS)), f[:, COLUMN["columns"]] * some, 0)
+    moved = np.where(f[:, COLUMN["compact"]] == 1, rows, block_rows * some)
+    tiles = f[:, COLUMN["k_tiles"]] * np.where(v["tokens"] > 0, v["rounds"], 1)
+    transfer = np.isin(op, (Opcode.LOAD_ROWS, Opcode.STORE_ROWS))
+    v["amount"] = np.where(transfer, moved * tiles, v["amount"])
+    v["traffic"] = np.where(op == Opcode.LOAD_CONSTANTS, int(Traffic.CONSTANTS), int(Traffic.ACTIVATIONS_READ))
+
+
+def _products(v: dict[str, Ints], f: Fields, program: Program, overlay: Overlay) -> None:
+    """Loop bounds of the matrix operations."""
+    op = f[:, 0]
+    for opcode, fill in ((Opcode.MATMUL, _matmul), (Opcode.ROUTE, _route)):
+        at = op == opcode
+        for name, value in fill(f[at], v["rows"][at], overlay).items():
+            v[name][at] = value
+    head = overlay.head_storage(program.context.shape.dimensions.head_dim)
+    group = f[:, COLUMN["group"]]
+    for opcode, attend in ((Opcode.SCORES, _scores), (Opcode.CONTEXT, _context)):
+        at = op == opcode
+        found = attend(head, v["rounds"][at], v["pairs"][at], v["rows"][at] * group[at], overlay)
+        for name, value in found.items():
+            v[name][at] = value
+
+
+def _slots(overlay: Overlay, depth: Ints, columns: Ints) -> Ints:
+    """NPE cycles of one result row: its interleaved sums are read one by one, its columns leave by lanes."""
+    return np.maximum(np.minimum(overlay.psum.interleave, depth), -(-columns // overlay.npe.lanes))
+
+
+def _matmul(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    width, depth = o.pe_array.columns, f[:, COLUMN["k_tiles"]]
+    columns = f[:, COLUMN["columns"]]
+    blocks = -(-columns // width)
+    bits = np.where(f[:, COLUMN["datatype"]] == 1, BITS["fp16"], BITS["int4"])
+    tile = lambda c: -(-o.pe_array.dot_length * c * bits // 8)  # noqa: E731
+    return {
+        "source": WEIGHT_TILE, "blocks": blocks, "depth": depth, "tile_rows": rows, "tile_bytes": tile(width),
+        "last_tile_bytes": tile(columns - (blocks - 1) * width), "pop_bytes": o.hbm_bytes_per_cycle, "feed_tiles": 1,
+        "operand": np.where(f[:, COLUMN["normalize"]] == 1, FIRST_BLOCK, AS_IS),
+        "operand_stages": o.npe.normalize_stages,
+        "drain_slots": rows * _slots(o, depth, np.minimum(columns, width)), "result_stages": o.npe.result_stages,
+    }  # fmt: skip
+
+
+def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    depth, logits = f[:, COLUMN["k_tiles"]], f[:, COLUMN["columns"]]
+    tile = o.pe_array.dot_length * logits * FP16_BYTES
+    return {
+        "source": np.where(logits > 0, CONSTANT_TILE, NO_TILE), "blocks": 1, "depth": depth, "tile_rows": rows,
+        "tile_bytes": tile, "last_tile_bytes": tile, "pop_bytes": o.ker.constant_bytes_per_cycle, "feed_tiles": 1,
+        "operand": np.where(f[:, COLUMN["normalize"]] == 1, EVERY_TILE, AS_IS),
+        "operand_stages": 0,  # the statistics branch off; the tile itself goes straight on
+        "drain_slots": np.where(logits > 0, rows * _slots(o, depth, logits), 0),
+        "result_stages": o.npe.statistics_stages + np.where(logits > 0, o.npe.route_stages, 0),
+    }  # fmt: skip
+
+
+def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    depth = np.full_like(rounds, head // o.pe_array.dot_length)
+    tile = 2 * o.pe_array.dot_length * FP16_BYTES
+    return {
+        "source": KV_TILE, "blocks": rounds * pairs, "depth": depth, "tile_rows": rows, "tile_bytes": tile,
+        "last_tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2, "operand": AS_IS, "operand_stages": 0,
+        "drain_slots": rows * _slots(o, depth, np.full_like(rounds, o.pe_array.columns)),
+        "result_stages": o.npe.result_stages,
+    }  # fmt: skip
+
+
+def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    width = min(o.pe_array.columns, head)
+    parts = -(-head // width)
+    tiles = 2 * pairs * parts  # of one round
+    slots = _slots(o, rounds, np.full_like(rounds, width))
+    return {
+        "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows, "tile_bytes": width * FP16_BYTES,
+        "last_tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes, "feed_tiles": 1, "operand": EVERY_TILE,
+        "operand_stages": o.npe.exponential_stages, "drain_slots": rows * tiles * slots,
+        "result_stages": o.npe.result_stages,
+    }  # fmt: skip

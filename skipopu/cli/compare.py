@@ -1,0 +1,65 @@
+"""`skipopu compare`: runs side by side, ratios against the first."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skipopu.cli.options import BOARD, OVERLAY, BoardName, MaxCycles, Settings, Traces
+from skipopu.cli.simulation import run, show
+from skipopu.spec.error import SpecError
+
+Overlays = Annotated[
+    list[str] | None,
+    typer.Option("--overlay", help="Overlays to run every trace on; repeatable.", show_default=OVERLAY),
+]
+
+
+def compare(
+    traces: Traces,
+    overlays: Overlays = None,
+    board: BoardName = BOARD,
+    settings: Settings = None,
+    max_cycles: MaxCycles = None,
+) -> None:
+    """Print several runs side by side, with ratios against the first.
+
+    Trace files are simulated on every overlay; result directories are read as they are.
+    """
+    _check(traces, overlays, settings)
+    columns: list[tuple[str, Mapping[str, Any]]] = []
+    for path in traces:
+        if path.is_dir():
+            columns.append(_read(path))
+        else:
+            columns += _simulated(path, overlays or [OVERLAY], board, settings, max_cycles)
+    show([summary for _, summary in columns], [name for name, _ in columns])
+
+
+def _check(traces: Sequence[Path], overlays: list[str] | None, settings: list[str] | None) -> None:
+    results = [path for path in traces if path.is_dir()]
+    if results and (overlays or settings):
+        option = "--overlay" if overlays else "--set"
+        raise SpecError(f"{option}: {results[0]} is a finished result; give its trace to run it anew")
+    if len(traces) * len(overlays or [OVERLAY]) < 2:
+        raise SpecError(f"{traces[0]}: nothing to compare with; give another trace, or --overlay twice")
+
+
+def _read(directory: Path) -> tuple[str, Mapping[str, Any]]:
+    from skipopu.results.directory import read_summary
+
+    return str(directory), read_summary(directory)
+
+
+def _simulated(
+    path: Path, overlays: list[str], board: str, settings: list[str] | None, max_cycles: int | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    from skipopu import machine
+    from skipopu.trace import read_trace
+
+    trace = read_trace(path)
+    for name in overlays:
+        parts = machine(name, board, settings or ())
+        label = f"{path.stem} on {parts[0].name}" if len(overlays) > 1 else path.stem
+        yield label, run(label, trace, *parts, max_cycles).summary

@@ -1,0 +1,1 @@
+from skipopu.sim.compile import announce_first_compilation, jit

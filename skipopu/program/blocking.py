@@ -1,0 +1,99 @@
+"""How much work fits on chip at once: the row block of prefill and the places of the global buffer."""
+
+import math
+from dataclasses import dataclass
+
+from skipopu.spec.error import SpecError
+from skipopu.spec.model_shape import ModelShape
+from skipopu.spec.overlay import Overlay
+
+
+@dataclass(frozen=True)
+class RowTiles:
+    """Row tiles a token takes in the global buffer, by tensor."""
+
+    x: int
+    q: int
+    kv: int
+    ffn: int
+    head: int  # of one stored head
+    router: int
+
+    @classmethod
+    def of(cls, shape: ModelShape, overlay: Overlay, router_hidden: int) -> "RowTiles":
+        """Count tiles of ``pe_array.dot_length`` elements."""
+        d, dot = shape.dimensions, overlay.pe_array.dot_length
+        head = overlay.head_storage(d.head_dim) // dot
+        return cls(
+            math.ceil(d.hidden_size / dot), d.attention_heads * head, d.kv_heads * head,
+            math.ceil(d.intermediate_size / dot), head, math.ceil(router_hidden / dot),
+        )  # fmt: skip
+
+
+class Places:
+    """Assigns the global buffer: named places, back to back, from the first tile on."""
+
+    def __init__(self, overlay: Overlay, what: str) -> None:
+        self._tiles = overlay.global_buffer.tiles
+        self._what = what
+        self._ranges: dict[str, tuple[int, int]] = {}
+        self._next = 0
+
+    def add(self, name: str, tiles: int) -> "Places":
+        """Reserve ``tiles``; raises SpecError when the buffer is full."""
+        self._ranges[name] = (self._next, self._next + tiles)
+        self._next += tiles
+        if self._next > self._tiles:
+            raise SpecError(
+                f"{self._what}: beyond capacity, needs {self._next} row tiles of the global buffer at {name!r};"
+                f" global_buffer.tiles = {self._tiles}; shorten the sequence or enlarge global_buffer.tiles"
+            )
+        return self
+
+    def __getitem__(self, name: str) -> int:
+        """First tile of a place."""
+        return self._ranges[name][0]
+
+    def range(self, name: str) -> tuple[int, int] | None:
+        """Tiles [first, end) of a place, None where ``name`` is no place."""
+        return self._ranges.get(name)
+
+
+def heads_of_pass(shape: ModelShape) -> int:
+    """Query heads served by one packed pair of key/value heads."""
+    return 2 * shape.queries_per_kv_head
+
+
+def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int) -> int:
+    """Largest row block that IFM, PSUM and the global buffer hold when attention takes ``rounds`` K/V rounds.
+
+    Raises SpecError when not even one row fits.
+    """
+    per_pass = heads_of_pass(shape)
+    attention = 2 * per_pass * (2 * tiles.head + rounds)
+    ffn = tiles.x + max(tiles.ffn, tiles.kv + max(tiles.kv, tiles.q), tiles.q) + tiles.router
+    room = overlay.global_buffer.tiles
+    limits = {
+        "dataflow.row_block": overlay.dataflow.row_block,
+        "ifm.rows": overlay.ifm.rows // shape.queries_per_kv_head,
+        "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
+        "global_buffer.tiles": min(room // ffn, room // attention),
+    }
+    key = min(limits, key=lambda k: limits[k])
+    if limits[key] < 1:
+        raise SpecError(f"shape {shape.name}: beyond capacity, {key} does not hold one row of a prefill pass; enlarge it")
+    return limits[key]
+
+
+def check_decode(shape: ModelShape, overlay: Overlay) -> None:
+    """Check that PSUM and IFM hold the query heads of one token; raises SpecError."""
+    need = shape.dimensions.attention_heads * overlay.psum.interleave
+    if need > overlay.psum.entries:
+        raise SpecError(
+            f"shape {shape.name}: psum.entries = {overlay.psum.entries}; decode needs {need}"
+            f" ({shape.dimensions.attention_heads} heads × psum.interleave); nearest: {need}"
+        )
+    if shape.queries_per_kv_head > overlay.ifm.rows:
+        raise SpecError(
+            f"shape {shape.name}: ifm.rows = {overlay.ifm.rows}; needs {shape.queries_per_kv_head} query heads a key head"
+        )

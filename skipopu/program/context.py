@@ -1,0 +1,118 @@
+"""What every part of the compiler looks at: the trace's needs, resolved once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skipopu.numerics.kv_rounds import Demand, Limits, Passes, Placement, demand, limits_of, place
+from skipopu.program.blocking import RowTiles, check_decode, prefill_rows
+from skipopu.program.memory_map import MemoryMap, map_memory
+from skipopu.spec.board import Board
+from skipopu.spec.error import SpecError
+from skipopu.spec.model_shape import ModelShape
+from skipopu.spec.overlay import FP16_BYTES, Overlay
+from skipopu.trace import StepPhase, Trace
+
+BOTTLENECK_AND_MLP = ("bottleneck", "mlp")
+
+
+@dataclass(frozen=True)
+class Context:
+    """Inputs of the compiler and what follows from them before the first instruction."""
+
+    trace: Trace
+    shape: ModelShape
+    overlay: Overlay
+    memory: MemoryMap
+    tiles: RowTiles
+    passes: Passes
+    placement: Placement
+    limits: Limits
+    demand: Demand
+
+    @property
+    def router_hidden(self) -> int:
+        """Hidden width of the routers, 0 for linear ones."""
+        router = self.trace.header.router
+        return router.hidden if router.kind in BOTTLENECK_AND_MLP else 0
+
+    def routed(self, module: str, layer: int) -> bool:
+        """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router."""
+        router = self.trace.header.router
+        always = router.always_on_attention if module == "attention" else router.always_on_ffn
+        return router.kind != "none" and layer not in always
+
+
+def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
+    """Check that trace, overlay and board fit together, lay out memory, and schedule the K/V rounds.
+
+    Raises SpecError for what this compiler cannot carry and for what does not fit.
+    """
+    shape = trace.header.shape
+    _check_supported(trace, shape, overlay, board)
+    hidden = trace.header.router.hidden if trace.header.router.kind in BOTTLENECK_AND_MLP else 0
+    memory = map_memory(shape, overlay, board, trace.tokens, hidden)
+    tiles = RowTiles.of(shape, overlay, hidden)
+    check_decode(shape, overlay)
+    placement = place(trace.kv_source_layers(), overlay.dma.hbm_ports)
+    limits = limits_of(overlay, 2 * memory.vector_bytes)
+    longest = int(trace.steps.token_count.max())
+    rows, count = longest, 0
+    while True:  # a smaller row block never needs more rounds, so this ends
+        passes = _passes(trace, rows)
+        found = demand(limits, placement, passes, trace.rows("q"))
+        prefill = found.rounds[~passes.decode]
+        count = int(prefill.max()) if prefill.size else 1
+        fit = prefill_rows(shape, overlay, tiles, count)
+        if fit >= rows or longest == 1:
+            return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found)
+        rows = fit
+
+
+def _passes(trace: Trace, row_block: int) -> Passes:
+    step, first, rows, decode = [], [], [], []
+    for s in range(len(trace.steps)):
+        start, count = int(trace.steps.first_token[s]), int(trace.steps.token_count[s])
+        for offset in range(0, count, row_block):
+            step.append(s)
+            first.append(start + offset)
+            rows.append(min(row_block, count - offset))
+            decode.append(count == 1 and trace.steps.phase[s] == StepPhase.DECODE)
+    ints = (np.array(a, np.int64) for a in (step, first, rows))
+    return Passes(*ints, np.array(decode, np.bool_))
+
+
+def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board) -> None:
+    allowed = {int(StepPhase.PREFILL), int(StepPhase.DECODE)}
+    for s, phase in enumerate(trace.steps.phase):
+        if int(phase) not in allowed:
+            raise SpecError(f"trace step {s}: phase {StepPhase(phase).name.lower()}; the compiler takes prefill and decode")
+        if phase == StepPhase.DECODE and trace.steps.token_count[s] != 1:
+            raise SpecError(f"trace step {s}: decode of {trace.steps.token_count[s]} tokens; expected 1, the batch size")
+    if len(set(trace.steps.cache.tolist())) > 1:
+        raise SpecError("trace: several K/V caches; the compiler takes one")
+    if trace.events:
+        raise SpecError(f"trace: event {trace.events[0].kind.name.lower()}; the compiler takes traces without events")
+    known = {"rows_q", "rows_kv", "rows_ffn", "token_ids", "positions", "token_class"}
+    extra = sorted(set(trace.arrays) - known)
+    if extra:
+        raise SpecError(f"trace: array {extra[0]!r} changes what is executed; the compiler takes row masks only")
+    if shape.dimensions.kv_heads % 2:
+        raise SpecError(f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even")
+    _check_board(trace, shape, overlay, board)
+
+
+def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board) -> None:
+    if overlay.dma.hbm_ports > board.hbm.channels:
+        raise SpecError(
+            f"overlay {overlay.name}: dma.hbm_ports = {overlay.dma.hbm_ports}; board {board.name} has"
+            f" {board.hbm.channels}; nearest: {board.hbm.channels}"
+        )
+    router = trace.header.router
+    logits = 0 if router.kind != "linear" else 4 if router.ffn_input == "layer_input" else 2
+    constants = shape.dimensions.hidden_size * FP16_BYTES * (1 + logits)
+    if constants > overlay.constants.half_bytes:
+        raise SpecError(
+            f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes}; gamma and {logits} router columns"
+            f" need {constants}; nearest: {constants}"
+        )

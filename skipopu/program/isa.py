@@ -1,0 +1,168 @@
+"""The instruction set: one 256-bit word an instruction, one instruction a matrix operation, load, store or K/V pass.
+
+Six engines execute in order and run ahead of one another. For every ordered pair of engines there is one
+counting semaphore; an instruction names the engines it waits for and the engines it signals, one bit each.
+Loop bounds are dynamic through ``gate``: the rows of the block whose bit the router set.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipopu.spec.error import SpecError
+from skipopu.spec.ledger import Block
+
+Words = NDArray[np.uint64]
+Fields = NDArray[np.int64]
+
+ENGINES = (Block.DMA, Block.LOAD, Block.STORE, Block.KV_BUFFER, Block.KV_APPEND, Block.PE_ARRAY)
+INSTRUCTION_BYTES = 32
+WORD_BITS = 64
+
+
+class Opcode(IntEnum):
+    """What an instruction does; the comment names its engine and the fields it reads."""
+
+    HALT = 0  # sequencer: no more instructions
+    LOAD_WEIGHTS = 1  # dma: columns = chunk sets, address = offset in every port
+    LOAD_ROWS = 2  # load: DDR rows × k_tiles → global buffer at target
+    LOAD_CONSTANTS = 3  # load: columns = 64-byte words → constants half
+    STORE_ROWS = 4  # store: global buffer rows × k_tiles at source → DDR
+    READ_KV = 5  # kv_buffer: K (value=0) or V of tokens, head pairs [pair, pair + pairs)
+    APPEND_KV = 6  # kv_append: executed rows at source → K/V cache, k_tiles a row
+    MATMUL = 7  # pe_array: rows × k_tiles at source times a weight matrix of columns → target
+    SCORES = 8  # pe_array: queries at source times K rounds → raw scores at target, running maximum and sum
+    CONTEXT = 9  # pe_array: exp(scores at source) times V rounds → target
+    ROUTE = 10  # pe_array: columns router logits and row statistics; writes the row masks
+
+
+class Gate(IntEnum):
+    """Which rows of the block an instruction works on."""
+
+    ALL = 0
+    ATTENTION = 1
+    FFN = 2
+
+
+class Post(IntEnum):
+    """What the NPE does to a result on its way out."""
+
+    NONE = 0
+    ROPE = 1
+    SWIGLU = 2  # pairs of gate and up columns become one
+    RESIDUAL = 3  # adds the row at operand
+    RELU = 4
+
+
+ENGINE_OF = {
+    Opcode.HALT: Block.SEQUENCER,
+    Opcode.LOAD_WEIGHTS: Block.DMA,
+    Opcode.LOAD_ROWS: Block.LOAD,
+    Opcode.LOAD_CONSTANTS: Block.LOAD,
+    Opcode.STORE_ROWS: Block.STORE,
+    Opcode.READ_KV: Block.KV_BUFFER,
+    Opcode.APPEND_KV: Block.KV_APPEND,
+    Opcode.MATMUL: Block.PE_ARRAY,
+    Opcode.SCORES: Block.PE_ARRAY,
+    Opcode.CONTEXT: Block.PE_ARRAY,
+    Opcode.ROUTE: Block.PE_ARRAY,
+}
+
+FIELDS: tuple[tuple[str, int], ...] = (
+    ("opcode", 5),
+    ("wait", 6),  # bit e: take one from semaphore (engine e → this engine)
+    ("signal", 6),  # bit e: give one to semaphore (this engine → engine e)
+    ("gate", 2),
+    ("mask", 1),  # which of the two mask registers a route writes and a gate reads
+    ("fence", 1),  # wait until the results of earlier matrix operations are written
+    ("compact", 1),  # load/store only the gated rows; without it the whole block, or nothing where no row is gated
+    ("normalize", 1),  # matmul: RMSNorm on the way in, first column block; route: accumulate the row statistics
+    ("stream", 1),  # hand over tile by tile from load to route
+    ("value", 1),  # K or V
+    ("datatype", 1),  # weights INT4 or FP16
+    ("half", 1),  # constants half
+    ("post", 3),
+    ("rows", 12),
+    ("k_tiles", 12),
+    ("columns", 20),
+    ("source", 20),  # global buffer tile
+    ("target", 20),
+    ("operand", 20),
+    ("address", 34),  # in units of 64 bytes
+    ("layer", 10),
+    ("pair", 8),
+    ("pairs", 8),
+    ("tokens", 20),  # visible tokens; a load or store with tokens moves k_tiles tiles a row and K/V round
+    ("group", 6),  # query heads a key/value head
+)
+NAMES = tuple(name for name, _ in FIELDS)
+COLUMN = {name: index for index, name in enumerate(NAMES)}
+WIDTH = dict(FIELDS)
+
+
+def _places() -> list[tuple[int, int, int]]:
+    """Return (word, shift, width) of each field; no field crosses a 64-bit word."""
+    places, word, shift = [], 0, 0
+    for _, width in FIELDS:
+        if shift + width > WORD_BITS:
+            word, shift = word + 1, 0
+        places.append((word, shift, width))
+        shift += width
+    return places
+
+
+PLACES = _places()
+assert (PLACES[-1][0] + 1) * WORD_BITS // 8 <= INSTRUCTION_BYTES
+
+
+def encode(fields: Fields) -> Words:
+    """Encode a field table [n, len(FIELDS)] into words [n, 4]; raises SpecError where a value does not fit."""
+    words = np.zeros((len(fields), INSTRUCTION_BYTES * 8 // WORD_BITS), np.uint64)
+    for column, (word, shift, width) in enumerate(PLACES):
+        values = fields[:, column]
+        bad = np.flatnonzero((values < 0) | (values >= 1 << width))
+        if bad.size:
+            raise SpecError(
+                f"instruction {bad[0]}: {NAMES[column]} = {values[bad[0]]} does not fit {width} bits"
+                f" (0..{(1 << width) - 1}); lower the sequence length or the model size"
+            )
+        words[:, word] |= values.astype(np.uint64) << np.uint64(shift)
+    return words
+
+
+def decode(words: Words) -> Fields:
+    """Decode words [n, 4] into a field table [n, len(FIELDS)]; raises SpecError for an illegal opcode or stray bits."""
+    fields = np.zeros((len(words), len(FIELDS)), np.int64)
+    rest = words.copy()
+    for column, (word, shift, width) in enumerate(PLACES):
+        mask = np.uint64((1 << width) - 1)
+        fields[:, column] = (words[:, word] >> np.uint64(shift)) & mask
+        rest[:, word] &= ~(mask << np.uint64(shift))
+    illegal = np.flatnonzero(fields[:, 0] > max(Opcode))
+    if illegal.size:
+        raise SpecError(f"instruction {illegal[0]}: illegal opcode {fields[illegal[0], 0]}; valid: 0..{max(Opcode)}")
+    stray = np.flatnonzero(rest.any(axis=1))
+    if stray.size:
+        raise SpecError(f"instruction {stray[0]}: reserved bits are set; encode with this version of skipopu")
+    return fields
+
+
+def disassemble(words: Words) -> list[str]:
+    """Return one line of text an instruction: mnemonic, semaphores, then the fields that are not zero."""
+    return [_line(index, row) for index, row in enumerate(decode(words))]
+
+
+def _line(index: int, row: NDArray[np.int64]) -> str:
+    opcode = Opcode(int(row[0]))
+    symbols = {"gate": Gate, "post": Post}
+    parts = [f"{index:6d}  {opcode.name.lower():14s}"]
+    for name in ("wait", "signal"):
+        engines = [ENGINES[e].label for e in range(len(ENGINES)) if row[COLUMN[name]] >> e & 1]
+        if engines:
+            parts.append(f"{name}={'+'.join(engines)}")
+    for name in NAMES[3:]:
+        value = int(row[COLUMN[name]])
+        if value:
+            parts.append(f"{name}={symbols[name](value).name.lower()}" if name in symbols else f"{name}={value}")
+    return " ".join(parts)

@@ -1,0 +1,120 @@
+"""Where everything lies: weights striped over the HBM ports, K/V token-wise, the rest in DDR4."""
+
+import math
+from dataclasses import dataclass
+
+from skipopu.spec.board import Board
+from skipopu.spec.error import SpecError
+from skipopu.spec.model_shape import ModelShape
+from skipopu.spec.overlay import FP16_BYTES, Overlay
+
+ADDRESS_UNIT = 64  # bytes; addresses in instructions count these
+STRIPE = 4096  # AXI bursts may not cross 4 KiB
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix in HBM: ``k_tiles`` × ``columns``, at byte ``offset`` of every port, ``chunk_sets`` long."""
+
+    offset: int
+    k_tiles: int
+    columns: int
+    datatype: str
+    chunk_sets: int
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """Byte layout of HBM (the same in every port) and of DDR4.
+
+    ``matrices`` maps (layer, name) to Matrix; layer −1 holds the LM head. K of the token in slot s of layer l
+    starts at ``kv_base + (2·l·slots + s)·vector_bytes`` of its port, V ``slots`` vectors later.
+    """
+
+    matrices: dict[tuple[int, str], Matrix]
+    kv_base: int
+    slots: int
+    vector_bytes: int
+    ddr: dict[str, int]
+
+
+def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: str) -> int:
+    """Core cycles all ports need to deliver the matrix: whole column blocks, then what is left, padded to a chunk set."""
+    full, rest = divmod(columns, overlay.pe_array.columns)
+    size = full * overlay.weight_tile_bytes(overlay.pe_array.columns, datatype)
+    size += overlay.weight_tile_bytes(rest, datatype)
+    return math.ceil(k_tiles * size / overlay.hbm_bytes_per_cycle)
+
+
+def layer_matrices(shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int) -> dict[str, tuple[int, int, str]]:
+    """Return name → (rows of the weight matrix, columns, datatype) of one layer in streaming order."""
+    d, w = shape.dimensions, overlay.datatypes.weights
+    head = overlay.head_storage(d.head_dim)
+    found = {
+        "k": (d.hidden_size, shape.kv_size, w),
+        "v": (d.hidden_size, shape.kv_size, w),
+        "q": (d.hidden_size, shape.query_size, w),
+        "o": (d.attention_heads * head, d.hidden_size, w),
+        "gate_up": (d.hidden_size, 2 * d.intermediate_size, w),
+        "down": (d.intermediate_size, d.hidden_size, w),
+    }
+    for router in ("router_attention", "router_ffn")[:routers] if router_hidden else ():
+        found[router] = (d.hidden_size, router_hidden, "fp16")
+    return found
+
+
+def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router_hidden: int) -> MemoryMap:
+    """Lay out weights and a K/V cache of ``tokens``; raises SpecError where they do not fit the board."""
+    d, dot = shape.dimensions, overlay.pe_array.dot_length
+    matrices: dict[tuple[int, str], Matrix] = {}
+    offset = 0
+    wanted = [(layer, n, m) for layer in range(d.layers) for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()]
+    wanted.append((-1, "lm_head", (d.hidden_size, d.vocabulary, overlay.datatypes.lm_head)))
+    for layer, name, (rows, columns, datatype) in wanted:
+        k_tiles = math.ceil(rows / dot)
+        sets = weight_chunk_sets(overlay, k_tiles, columns, datatype)
+        matrices[layer, name] = Matrix(offset, k_tiles, columns, datatype, sets)
+        offset += math.ceil(sets * overlay.chunk_bytes / STRIPE) * STRIPE
+    vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
+    slots = math.ceil(tokens / overlay.dma.hbm_ports)
+    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * vector, tokens)
+    return MemoryMap(matrices, offset, slots, vector, _ddr_map(shape, tokens, board))
+
+
+def _check_hbm(shape: ModelShape, overlay: Overlay, board: Board, weights: int, cache: int, tokens: int) -> None:
+    ports, room = overlay.dma.hbm_ports, board.hbm.capacity_bytes
+    if weights > room:
+        raise SpecError(
+            f"shape {shape.name}: {weights * ports / 1e9:.2f} GB of weights, {room * ports / 1e9:.2f} GB of HBM behind"
+            f" {ports} ports; use a smaller model, datatypes.weights=int4 or datatypes.lm_head=int4"
+        )
+    if weights + cache > room:
+        most = int(tokens * (room - weights) / cache)
+        raise SpecError(
+            f"sequence of {tokens} tokens: beyond capacity, {room - weights} bytes a port are left for K/V and"
+            f" {cache} are needed; shorten it to about {most} tokens"
+        )
+
+
+def _ddr_map(shape: ModelShape, tokens: int, board: Board) -> dict[str, int]:
+    d = shape.dimensions
+    widest = max(d.hidden_size, shape.query_size)
+    sizes = {
+        "embedding": d.vocabulary * d.hidden_size * FP16_BYTES,
+        "constants": d.layers * 64 * (d.hidden_size + d.intermediate_size) + 8 * d.vocabulary,
+        "x": tokens * d.hidden_size * FP16_BYTES,
+        "q": tokens * widest * FP16_BYTES,
+        "o": tokens * widest * FP16_BYTES,
+        "scores0": 2**29,
+        "scores1": 2**29,
+        "logits": d.vocabulary * FP16_BYTES,
+        "program": 2**30,
+    }
+    starts, offset = {}, 0
+    for name, size in sizes.items():
+        starts[name] = offset
+        offset += math.ceil(size / STRIPE) * STRIPE
+    room = board.ddr.capacity_bytes * board.ddr.channels
+    if offset > room:
+        raise SpecError(f"shape {shape.name}: DDR4 needs {offset} bytes, the board has {room}; use a smaller vocabulary")
+    return starts

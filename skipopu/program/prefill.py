@@ -1,0 +1,146 @@
+"""Prefill: row blocks through every layer, X, Q, raw scores and O in DDR4 (SkipOPU Algorithms 1 and 2)."""
+
+from collections.abc import Iterator
+
+from skipopu.program.blocking import Places, heads_of_pass
+from skipopu.program.builder import Region
+from skipopu.program.decode import emit_context, emit_gate_up, emit_head, emit_projection, emit_scores
+from skipopu.program.emitter import Emitter
+from skipopu.program.isa import Post
+
+Block = tuple[int, int, int]  # first token, rows, most K/V rounds of any layer
+Part = tuple[str, int, int, Region]
+
+
+def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
+    """Emit a prefill step: embeddings to DDR4, then layer by layer and block by block, then the last row's logits."""
+    e.b.step, e.b.layer = step, -1
+    t = e.c.tiles
+    for first, rows, _ in blocks:
+        e.b.first_row = first
+        e.places = _places(e, "embedding").add("x", rows * t.x)
+        e.load("embedding", 0, "x", e.places["x"], rows, t.x)
+        e.store("x", first, "x", e.places["x"], rows, t.x)
+    for layer in range(e.c.shape.dimensions.layers):
+        for block in blocks:
+            e.b.layer, e.b.first_row = layer, block[0]
+            _attention(e, block)
+            _ffn(e, block)
+    _last_row(e, blocks[-1])
+
+
+def _places(e: Emitter, what: str) -> Places:
+    return Places(e.c.overlay, f"prefill {what} of {e.c.trace.tokens} tokens")
+
+
+def _last_row(e: Emitter, block: Block) -> None:
+    t = e.c.tiles
+    places = _places(e, "LM head").add("x", t.x).add("xn", t.x)
+    places.add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
+    e.places, e.b.layer = places, -1
+    e.load("x", block[0] + block[1] - 1, "x", e.places["x"], 1, t.x)
+    emit_head(e, "x", e.places["x"])
+
+
+def _load_and_route(e: Emitter, block: Block, modules: tuple[str, ...]) -> None:
+    """Load X once: the router and the statistics take each tile as it passes (Algorithm 1, step 1)."""
+    first, rows, _ = block
+    load = e.load("x", first, "x", e.places["x"], rows, e.c.tiles.x, stream=1)
+    e.route(modules, "x", e.places["x"], rows, stream_from=load)
+
+
+def _attention(e: Emitter, block: Block) -> None:
+    first, rows, _ = block
+    t, shared = e.c.tiles, max(e.c.tiles.kv, e.c.tiles.q)
+    places = _places(e, "projections").add("x", rows * t.x).add("kq", rows * shared).add("v", rows * t.kv)
+    e.places = places.add("router", rows * t.router)
+    together = e.c.trace.header.router.ffn_input == "layer_input"
+    _load_and_route(e, block, ("attention", "ffn") if together else ("attention",))
+    gate = e.gate("attention", e.b.layer)
+    parts = e.projections("k", "v", "q", "o")
+    output = _project(e, block, gate, parts)
+    _pairs(e, block, gate)
+    e.places = _places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
+    e.load("o", first, "o", e.places["o"], rows, t.q, compact=1, **gate)
+    _residual(e, block, gate, [output, *parts], "o")
+
+
+def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Part]) -> Part:
+    """K and V to the cache, Q to DDR4; returns the first part of the output projection, already loaded."""
+    first, rows, _ = block
+    kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
+    place = {"k": "kq", "v": "v", "q": "kq"}
+    normalize = 1
+    for part in parts:
+        name, start, count, held = part
+        if name == "o":
+            return part
+        emit_projection(
+            e, name, held, gate if name == "q" else kv_gate, start, count, ("x", "x", place[name]), rows, normalize
+        )
+        normalize = 0
+        last = start + count == e.c.memory.matrices[e.b.layer, name].columns
+        if last and name != "q":
+            e.append_kv(int(name == "v"), place[name], e.places[place[name]], rows, kv_gate)
+        elif last:
+            e.store("q", first, "kq", e.places["kq"], rows, e.c.tiles.q, compact=1, **gate)
+    raise AssertionError("projections always end with the output projection")
+
+
+def _pairs(e: Emitter, block: Block, gate: dict[str, int]) -> None:
+    """Head pairs, two in flight: the next pair's scores are made while this pair's come back from DDR4."""
+    first, rows, rounds = block
+    heads, head = heads_of_pass(e.c.shape), e.c.tiles.head
+    places = _places(e, "attention")
+    for parity in (0, 1):
+        places.add(f"q{parity}", rows * heads * head).add(f"o{parity}", rows * heads * head)
+        places.add(f"scores{parity}", rows * heads * rounds)
+    e.places = places
+    pairs = e.c.shape.dimensions.kv_heads // 2
+    for pair in range(pairs + 1):
+        if pair < pairs:
+            _pair_scores(e, block, gate, pair)
+        if pair > 0:
+            _pair_context(e, block, gate, pair - 1)
+
+
+def _pair_scores(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> None:
+    first, rows, _ = block
+    heads, head, parity = heads_of_pass(e.c.shape), e.c.tiles.head, pair & 1
+    q, scores = f"q{parity}", f"scores{parity}"
+    e.load("q", first, q, e.places[q], rows, heads * head, compact=1, **gate)
+    emit_scores(e, first + rows, gate, pair, 1, q, scores, rows)
+    e.store(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
+
+
+def _pair_context(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> None:
+    first, rows, _ = block
+    heads, head, parity = heads_of_pass(e.c.shape), e.c.tiles.head, pair & 1
+    scores, o = f"scores{parity}", f"o{parity}"
+    e.load(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
+    emit_context(e, first + rows, gate, pair, 1, scores, o, rows)
+    e.store("o", first, o, e.places[o], rows, heads * head, compact=1, **gate)
+
+
+def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Part], source: str) -> None:
+    """Multiply place ``source`` with a matrix, add X, and write X back; X is read again from DDR4."""
+    first, rows, _ = block
+    x = e.places["x"]
+    e.load("x", first, "x", x, rows, e.c.tiles.x, **gate)
+    for name, start, count, held in parts:
+        e.matmul(
+            name, held, gate, [source, "x"], ["x"], first=start, count=count, source=e.places[source], operand=x,
+            target=x, rows=rows, post=int(Post.RESIDUAL),
+        )  # fmt: skip
+    e.store("x", first, "x", x, rows, e.c.tiles.x, **gate)
+
+
+def _ffn(e: Emitter, block: Block) -> None:
+    rows, t = block[1], e.c.tiles
+    places = _places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
+    e.places = places.add("router", rows * t.router)
+    together = e.c.trace.header.router.ffn_input == "layer_input"
+    _load_and_route(e, block, () if together else ("ffn",))
+    gate = e.gate("ffn", e.b.layer)
+    emit_gate_up(e, gate, "x", "x", "h", rows)
+    _residual(e, block, gate, list(e.projections("down")), "h")

@@ -1,0 +1,5 @@
+"""The one error of the ground floor."""
+
+
+class SpecError(ValueError):
+    """A parameter, file or trace that cannot be used; the message names the place, the value and what is valid."""

@@ -1,0 +1,265 @@
+"""Overlay: every parameter of the overlay processor, and the quantities that follow from them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from skipopu.spec.error import SpecError
+from skipopu.spec.leaf import Leaf, flag, number, word
+from skipopu.spec.load import build, find, override, read_toml
+
+BITS = {"int4": 4, "fp16": 16}
+FP16_BYTES = 2
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Core clock; the HBM ports run at an integer multiple of it, phase-locked."""
+
+    core_mhz: float = number("MHz", 1, 2000)
+    hbm_ratio: int = number("tick/cycle", 1, 8)
+
+
+@dataclass(frozen=True)
+class Datatypes:
+    """Formats of what lies in HBM; activations and the KV cache are FP16 throughout."""
+
+    weights: str = word("int4", "fp16")
+    lm_head: str = word("int4", "fp16")
+
+
+@dataclass(frozen=True)
+class PeArray:
+    """``columns`` dot products of ``dot_length`` products each, one activation row a cycle (initiation interval 1)."""
+
+    columns: int = number("column", 2, 1024)
+    dot_length: int = number("product", 16, 512, power_of_two=True)
+    product_bits: int = number("bit", 15, 22)
+    alignment_rounding: str = word("truncate", "nearest")
+    output_rounding: str = word("toward_zero", "nearest_even")
+    multiply_stages: int = number("cycle", 1, 16)
+    align_stages: int = number("cycle", 1, 16)
+    tree_stages: int = number("cycle", 1, 16)
+    convert_stages: int = number("cycle", 1, 16)
+    accumulate_stages: int = number("cycle", 1, 16)
+
+
+@dataclass(frozen=True)
+class Ker:
+    """Weight tile buffer: two halves, one loads while the other multiplies."""
+
+    constant_bytes_per_cycle: int = number("byte/cycle", 16, 4096)
+
+
+@dataclass(frozen=True)
+class Ifm:
+    """Activation rows of one K-tile: two halves, one fills while the other is read."""
+
+    rows: int = number("row", 1, 4096)
+
+
+@dataclass(frozen=True)
+class Psum:
+    """FP32 partial sums, two halves; a row owns ``interleave`` entries so that no sum waits for its predecessor."""
+
+    entries: int = number("row", 4, 65536)
+    interleave: int = number("entry", 1, 16)
+    format: str = word("fp32", "fp16")
+
+
+@dataclass(frozen=True)
+class GlobalBuffer:
+    """On-chip rows, in tiles of ``dot_length`` FP16 elements."""
+
+    tiles: int = number("tile", 64, 1048576)
+    read_ports: int = number("tile/cycle", 2, 8)
+    read_stages: int = number("cycle", 1, 8)
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Scales, gamma, router weights and rotary constants, ping-pong halves filled from DDR4."""
+
+    half_bytes: int = number("byte", 256, 16777216)
+
+
+@dataclass(frozen=True)
+class Npe:
+    """Nonlinear engine: one row tile a cycle through ``lanes`` lanes, before or after the PE array."""
+
+    lanes: int = number("lane", 1, 1024)
+    normalize_stages: int = number("cycle", 1, 64)
+    exponential_stages: int = number("cycle", 1, 64)
+    result_stages: int = number("cycle", 1, 64)
+    statistics_stages: int = number("cycle", 1, 64)
+    route_stages: int = number("cycle", 1, 64)
+
+
+@dataclass(frozen=True)
+class Dma:
+    """HBM ports and DDR4 channels seen from the core; a chunk is what one port delivers in one core cycle."""
+
+    hbm_ports: int = number("port", 1, 64)
+    weight_chunks: int = number("chunk", 8, 1024)
+    kv_chunks: int = number("chunk", 8, 1024)
+    crossing_stages: int = number("cycle", 1, 15)
+    ddr_beats: int = number("beat", 16, 1024)
+
+
+@dataclass(frozen=True)
+class KvBuffer:
+    """KV invariance buffer and the round scheduler in front of it."""
+
+    enabled: bool = flag()
+    capacity_bytes: int = number("byte", 0, 2**30)
+    read_ports: int = number("port", 0, 32)
+    write_ports: int = number("port", 0, 32)
+    queue_depth: int = number("token", 1, 256)
+
+
+@dataclass(frozen=True)
+class Sequencer:
+    """Fetches from DDR4, dispatches one instruction a cycle to the engine queues."""
+
+    queue_depth: int = number("instruction", 1, 64)
+    fetch_instructions: int = number("instruction", 32, 4096)
+    dispatch_stages: int = number("cycle", 1, 16)
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """How the compiler blocks the work; the paper names the loops and not their sizes."""
+
+    row_block: int = number("row", 1, 4096)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The sections of an overlay file."""
+
+    clock: Clock
+    datatypes: Datatypes
+    pe_array: PeArray
+    ker: Ker
+    ifm: Ifm
+    psum: Psum
+    global_buffer: GlobalBuffer
+    constants: Constants
+    npe: Npe
+    dma: Dma
+    kv_buffer: KvBuffer
+    sequencer: Sequencer
+    dataflow: Dataflow
+
+
+@dataclass(frozen=True)
+class Overlay(Parameters):
+    """One configuration of the overlay processor with its provenance.
+
+    Simulator, RTL and HLS read sizes and latencies here and nowhere else.
+    """
+
+    name: str
+    provenance: Mapping[str, Leaf] = field(compare=False, repr=False)
+
+    @classmethod
+    def load(cls, name: str = "skipopu-u280", settings: tuple[str, ...] = ()) -> "Overlay":
+        """Load a shipped overlay or a ``.toml`` path, with ``key=value`` settings.
+
+        Raises SpecError naming the key, the value, the bound and the nearest valid value.
+        """
+        path = find("overlay", name)
+        sections, leaves = build(Parameters, read_toml(path), path.name)
+        if settings:
+            sections, leaves = build(Parameters, override(leaves, settings), path.name)
+        return cls(**vars(sections), name=path.stem, provenance=leaves)
+
+    def __post_init__(self) -> None:
+        self._require_even("pe_array.columns", self.pe_array.columns)
+        self._require(
+            "psum.interleave", self.psum.interleave, self.pe_array.accumulate_stages,
+            "pe_array.accumulate_stages, or a sum would be read before it is written",
+        )
+        self._require("psum.entries", self.psum.entries, self.psum.interleave, "psum.interleave")
+        burst = self.hbm_burst_chunks
+        self._require("dma.weight_chunks", self.dma.weight_chunks, burst, "one AXI3 burst")
+        self._require("dma.kv_chunks", self.dma.kv_chunks, burst, "one AXI3 burst")
+
+    def _require(self, key: str, value: int, low: int, why: str) -> None:
+        if value < low:
+            raise SpecError(f"overlay {self.name}: {key} = {value}; must be at least {low} ({why}); nearest: {low}")
+
+    def _require_even(self, key: str, value: int) -> None:
+        if value % 2:
+            raise SpecError(
+                f"overlay {self.name}: {key} = {value}; must be even (two columns share a DSP); nearest: {value + 1}"
+            )
+
+    # --- the PE array -------------------------------------------------------------------------------
+
+    @property
+    def pe_latency(self) -> int:
+        """Core cycles from a row entering the PE array to its sum standing in PSUM."""
+        pe = self.pe_array
+        return pe.multiply_stages + pe.align_stages + pe.tree_stages + pe.convert_stages + pe.accumulate_stages
+
+    @property
+    def peak_macs_per_cycle(self) -> int:
+        """Multiply-accumulates a core cycle."""
+        return self.pe_array.columns * self.pe_array.dot_length
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of a row tile: ``dot_length`` FP16 elements."""
+        return self.pe_array.dot_length * FP16_BYTES
+
+    def weight_tile_bytes(self, columns: int, datatype: str) -> int:
+        """Bytes of a weight tile of ``dot_length`` × ``columns`` weights."""
+        return math.ceil(self.pe_array.dot_length * columns * BITS[datatype] / 8)
+
+    # --- HBM ------------------------------------------------------------------------------------------
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes one HBM port delivers in one core cycle (256-bit AXI3 beats)."""
+        return self.clock.hbm_ratio * HBM_BEAT_BYTES
+
+    @property
+    def hbm_burst_chunks(self) -> int:
+        """Chunks of one AXI3 burst of 16 beats."""
+        return math.ceil(AXI3_BURST_BEATS / self.clock.hbm_ratio)
+
+    @property
+    def hbm_bytes_per_cycle(self) -> int:
+        """Bytes all HBM ports deliver in a core cycle."""
+        return self.dma.hbm_ports * self.chunk_bytes
+
+    @property
+    def ddr_bytes_per_cycle(self) -> int:
+        """Bytes the DDR4 interface moves in a core cycle: one 512-bit word for each of two channels."""
+        return DDR_CHANNELS * DDR_BEAT_BYTES
+
+    # --- KV cache -------------------------------------------------------------------------------------
+
+    def head_storage(self, head_dim: int) -> int:
+        """Elements a head occupies in the KV cache: ``head_dim`` padded to whole row tiles and whole chunks."""
+        unit = max(self.pe_array.dot_length, self.chunk_bytes // FP16_BYTES)
+        return math.ceil(head_dim / unit) * unit
+
+    @property
+    def tokens_per_round(self) -> int:
+        """Most tokens of a K/V round: one a source, and no more than a packed column half or a dot product holds."""
+        sources = self.dma.hbm_ports + (self.kv_buffer.read_ports if self.kv_buffer.enabled else 0)
+        return min(sources, self.pe_array.columns // 2, self.pe_array.dot_length)
+
+    def buffer_tokens(self, kv_bytes: int) -> int:
+        """Tokens the invariance buffer holds when K plus V of one token and layer take ``kv_bytes``."""
+        return self.kv_buffer.capacity_bytes // kv_bytes if self.kv_buffer.enabled else 0
+
+
+# AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of at most 16 beats, 512-bit DDR4 words.
+HBM_BEAT_BYTES = 32
+AXI3_BURST_BEATS = 16
+DDR_BEAT_BYTES = 64
+DDR_CHANNELS = 2

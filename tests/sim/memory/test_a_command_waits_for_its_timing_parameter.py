@@ -1,0 +1,137 @@
+"""A command goes out in the very tick its timing parameter allows: not before, and not after.
+
+Each case is a short sequence in which one parameter decides the distance of two commands; the same with the
+parameter one tick longer shows that nothing else hides behind it.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from dram_oracle import ACTIVATE, PRECHARGE, READ, REFRESH, WRITE, ticks
+from dram_traffic import Burst, Seen, drive, memory_of, place
+
+from skipopu.spec.memory import Memory
+
+LATER = 300  # ticks; everything before is long done
+
+
+class Case(NamedTuple):
+    """``bursts`` of a memory, the distance to look at, and what it must be apart from the parameter."""
+
+    bursts: Callable[[Memory], list[Burst]]
+    distance: Callable[[Seen], int]
+    beyond: Callable[[Memory], int] = lambda _: 0
+    settings: tuple[str, ...] = ()
+
+
+def opened(*bursts: Burst) -> Callable[[Memory], list[Burst]]:
+    """Row 0 of every bank is read at the start; ``bursts`` have (group, bank, row, column) for an address."""
+
+    def sequence(memory: Memory) -> list[Burst]:
+        every = [(g, b) for g in range(memory.bank_groups) for b in range(memory.banks_per_group)]
+        warm = [Burst(0, place(memory, group=g, bank=b), 1) for g, b in every]
+        return [*warm, *(at(memory, b) for b in bursts)]
+
+    return sequence
+
+
+def closed(*bursts: Burst) -> Callable[[Memory], list[Burst]]:
+    """All banks are precharged when ``bursts`` come."""
+    return lambda memory: [at(memory, b) for b in bursts]
+
+
+def at(memory: Memory, burst: Burst) -> Burst:
+    """``burst`` with its address, written 1000 · group + 100 · bank + 10 · row + column, in place."""
+    a = burst.address
+    address = place(memory, group=a // 1000, bank=a // 100 % 10, row=a // 10 % 10, column=a % 10)
+    return burst._replace(address=address)
+
+
+def read(a: int, start: int = LATER) -> Burst:
+    return Burst(start, a, 1)
+
+
+def write(a: int, start: int = LATER) -> Burst:
+    return Burst(start, a, 1, is_write=True)
+
+
+def between(first: int, second: int, *, nth: int = 1) -> Callable[[Seen], int]:
+    """Ticks from the first ``first`` to the ``nth`` later ``second`` from LATER on."""
+
+    def distance(seen: Seen) -> int:
+        late = [c for c in seen.of(first, second) if c.tick >= LATER]
+        begin = next(c.tick for c in late if c.kind == first)
+        return [c.tick for c in late if c.kind == second and c.tick > begin][nth - 1] - begin
+
+    return distance
+
+
+def write_data(memory: Memory) -> int:
+    """Ticks from a write command to the end of its data."""
+    return ticks(memory, "tCWL") + ticks(memory, "tCCD_S")
+
+
+def response(memory: Memory) -> int:
+    return memory.response_latency
+
+
+CASES = {
+    "tRCD_read": Case(closed(read(0)), between(ACTIVATE, READ)),
+    "tRCD_write": Case(closed(write(0)), between(ACTIVATE, WRITE)),
+    "tRP": Case(opened(read(10)), between(PRECHARGE, ACTIVATE)),
+    "tRAS": Case(closed(read(0), read(10)), between(ACTIVATE, PRECHARGE)),
+    "tRTP": Case(opened(read(1), read(10)), between(READ, PRECHARGE)),
+    "tWR": Case(opened(write(1), read(10)), between(WRITE, PRECHARGE), write_data),
+    "tCCD_S": Case(opened(read(1), read(1001)), between(READ, READ)),
+    "tCCD_L": Case(opened(read(1), read(2)), between(READ, READ)),
+    "tRRD_S": Case(closed(read(0), read(1000)), between(ACTIVATE, ACTIVATE)),
+    "tRRD_L": Case(closed(read(0), read(100)), between(ACTIVATE, ACTIVATE)),
+    "tFAW": Case(
+        closed(read(0), read(1000), read(2000), read(3000), read(100)),
+        between(ACTIVATE, ACTIVATE, nth=4),
+        settings=("timing.tFAW=60",),  # as it is on the U280, four tRRD_S take as long
+    ),
+    "tRTW": Case(opened(read(1), write(1001)), between(READ, WRITE)),
+    "tWTR_S": Case(opened(write(1), read(1001)), between(WRITE, READ), write_data),
+    "tWTR_L": Case(opened(write(1), read(2)), between(WRITE, READ), write_data),
+    "tCL": Case(opened(read(1)), lambda s: s.beats[-1][0] - s.of(READ)[-1].tick, response),
+    "tCWL": Case(opened(write(1)), lambda s: s.responses[-1] - s.of(WRITE)[-1].tick, response),
+}
+
+
+def distance(case: Case, memory: Memory) -> int:
+    return case.distance(drive(memory, case.bursts(memory), LATER + 200))
+
+
+@pytest.mark.parametrize("section", ["hbm", "ddr"])
+@pytest.mark.parametrize("name", CASES)
+def test_blocked_a_tick_early_and_ready_on_the_tick(name: str, section: str) -> None:
+    case = CASES[name]
+    memory = memory_of(section, *case.settings)
+    longer = getattr(memory.timing, name) + 1000 / memory.axi_mhz
+    later = memory_of(section, *case.settings, f"timing.{name}={longer}")
+    assert distance(case, memory) == ticks(memory, name) + case.beyond(memory)
+    assert distance(case, later) == ticks(memory, name) + 1 + case.beyond(later)
+
+
+@pytest.mark.parametrize("section", ["hbm", "ddr"])
+def test_nothing_goes_out_until_a_refresh_is_over(section: str) -> None:
+    memory = memory_of(section)
+    for trfc in (memory.timing.tRFC, memory.timing.tRFC + 1000 / memory.axi_mhz):
+        changed = memory_of(section, f"timing.tRFC={trfc}")
+        seen = drive(changed, [Burst(memory.ticks.tREFI, 0, 1)], 2 * memory.ticks.tREFI)
+        refresh = seen.of(REFRESH)[0].tick
+        assert seen.of(ACTIVATE)[0].tick - refresh == ticks(changed, "tRFC")
+
+
+@pytest.mark.parametrize("section", ["hbm", "ddr"])
+def test_an_idle_channel_refreshes_every_interval(section: str) -> None:
+    memory = memory_of(section)
+    seen = drive(memory, [], 5 * memory.ticks.tREFI)
+    assert seen.refresh_ticks == [ticks(memory, "tREFI") * i for i in range(1, 5)]
+
+
+@pytest.mark.parametrize("section", ["hbm", "ddr"])
+def test_every_parameter_of_the_data_sheet_is_covered(section: str) -> None:
+    assert set(CASES) | {"tRFC", "tREFI"} == set(memory_of(section).timing.__dataclass_fields__)
