@@ -11,7 +11,7 @@ SHELL := bash
 .PHONY: env demo test test-all lint clean
 
 PYTHON ?= python3
-DEMO_PROMPT ?= 32
+DEMO_PROMPT ?= 16
 DEMO_DECODE ?= 8
 DEMO_TEXT ?= models/skipgpt.py
 
@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	@mkdir -p demo
-	@$(BIN)/skipopu trace --checkpoint shipped --text $(DEMO_TEXT) -o demo/trained.trace
+	@$(BIN)/skipopu trace --checkpoint shipped --text $(DEMO_TEXT) --prompt 128 --decode 64 -o demo/trained.trace
 	@$(BIN)/skipopu sim demo/trained.trace --dense -o demo/trained
 	@$(BIN)/skipopu trace skipgpt --shape llama2-7b --prompt $(DEMO_PROMPT) --decode $(DEMO_DECODE) -o demo/llama2-7b.trace
 	@$(BIN)/skipopu sim demo/llama2-7b.trace --dense -o demo/llama2-7b

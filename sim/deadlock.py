@@ -18,13 +18,13 @@ def blocked_instructions(m: Machine, program: Program) -> list[str]:
 
 
 def _engine_line(m: Machine, engine: int) -> str:
-    e = m.engines[engine]
-    if e.head == e.tail:
+    e = m.engines
+    if e.head[engine] == e.tail[engine]:
         return ""
-    index = int(e.queue[e.head % MAX_QUEUE])
-    name = f"{ENGINES[engine].label}: instruction {index} ({Opcode(int(m.work.opcode[index])).name.lower()})"
-    if not e.running:
-        missing = [s for s in range(len(ENGINES)) if m.work.wait[index] >> s & 1 and m.semaphores[s, engine] == 0]
+    index = int(e.queue[engine, e.head[engine] % MAX_QUEUE])
+    name = f"{ENGINES[engine].label}: instruction {index} ({Opcode(int(m.work[index].opcode)).name.lower()})"
+    if not e.running[engine]:
+        missing = [s for s in range(len(ENGINES)) if m.work[index].wait >> s & 1 and e.semaphore[s, engine] == 0]
         waits = ", ".join(f"{ENGINES[s].label}→{ENGINES[engine].label}" for s in missing)
         return f"{name} waits for semaphore {waits}"
     cause = Cause(int(getattr(m, RECORD_OF_ENGINE[engine]).cause))

@@ -28,7 +28,7 @@ def arrive(m: Machine) -> None:
         t.hbm_wake = FAR
         for port in range(p.ports):
             for sub in range(p.hbm_ratio):
-                if m.hbm.wake[port] <= now + sub:
+                if m.hbm.channels[port].wake <= now + sub:
                     beat = tick(m.hbm, port, now + sub)
                     if beat >= 0:
                         if beat >> 1 == WEIGHTS:
@@ -37,25 +37,29 @@ def arrive(m: Machine) -> None:
                         else:
                             ports.kv_beats[port] += 1
                             kv_beats += 1
-            t.hbm_wake = min(t.hbm_wake, m.hbm.wake[port])
+            t.hbm_wake = min(t.hbm_wake, m.hbm.channels[port].wake)
     if m.dma.beats + kv_beats > 0:
         t.progress = t.now
-        window = m.windows[t.now // p.window_cycles % len(m.windows)]
+        window = m.counts.window
         window[Traffic.WEIGHTS] += m.dma.beats * HBM_BEAT_BYTES
         window[Traffic.KV_READ] += kv_beats * HBM_BEAT_BYTES
     slot = t.now % HISTORY
-    ports.weight_history[slot, :] = ports.weight_beats
-    ports.kv_history[slot, :] = ports.kv_beats
+    if m.dma.beats > 0:
+        least = ports.weight_beats[0]
+        for port in range(1, p.ports):
+            least = min(least, ports.weight_beats[port])
+        ports.weight_history[slot] = least
+    else:
+        ports.weight_history[slot] = ports.weight_history[(t.now - 1) % HISTORY]
+    if m.kv.active:
+        for port in range(p.ports):
+            ports.kv_history[slot, port] = ports.kv_beats[port]
 
 
 @jit
 def weight_chunks(m: Machine) -> int:
     """Chunk sets that every port has delivered, as the core sees it in this cycle."""
-    slot = (m.total.now - m.p.crossing_stages) % HISTORY
-    least = m.ports.weight_history[slot, 0]
-    for port in range(1, m.p.ports):
-        least = min(least, m.ports.weight_history[slot, port])
-    return least // m.p.hbm_ratio  # type: ignore[no-any-return]
+    return m.ports.weight_history[(m.total.now - m.p.crossing_stages) % HISTORY] // m.p.hbm_ratio  # type: ignore[no-any-return]
 
 
 @jit
@@ -64,12 +68,12 @@ def dma(m: Machine) -> None:
     d, p = m.dma, m.p
     instruction = begin(m, ENGINE)
     if instruction >= 0:
-        if m.first[instruction] == m.total.now:
-            d.address = m.work.address[instruction] * 64
-            d.left = m.work.amount[instruction]
+        if m.work[instruction].first == m.total.now:
+            d.address = m.work[instruction].address * 64
+            d.left = m.work[instruction].amount
             d.requested += d.left
-            phase = m.work.phase[instruction]
-            m.traffic[phase, Traffic.WEIGHTS] += d.left * p.chunk_bytes * p.ports
+            phase = m.work[instruction].phase
+            m.counts.traffic[phase, Traffic.WEIGHTS] += d.left * p.chunk_bytes * p.ports
         if _request(m):
             leave_queue(m, ENGINE)
             retire(m, ENGINE, instruction)
@@ -81,20 +85,24 @@ def _request(m: Machine) -> bool:
     """Give each port one burst where its FIFO and its queue have room; true when nothing is left to ask for."""
     d, p = m.dma, m.p
     goal = d.requested  # chunks to have asked of every port when this instruction is through
+    if d.behind + min(p.burst_chunks, goal - d.behind) - d.popped > p.weight_chunks:
+        return False  # no FIFO has room for a burst
     base = d.requested - d.left
-    done = True
+    d.behind = goal
     for port in range(p.ports):
         asked = d.port_requested[port]
         if asked == goal:
             continue
         offset = d.address + (asked - base) * p.chunk_bytes
         chunks = min(p.burst_chunks, goal - asked, (BOUNDARY - offset % BOUNDARY) // p.chunk_bytes)
-        if asked + chunks - d.popped <= p.weight_chunks and free_slots(m.hbm, port) > 0:
+        room = asked + min(p.burst_chunks, goal - asked) - d.popped <= p.weight_chunks
+        if room and free_slots(m.hbm, port) > 0:
             push(m.hbm, port, offset, chunks * p.hbm_ratio, False, WEIGHTS, m.total.now * p.hbm_ratio)
             m.total.hbm_wake = 0
-            d.port_requested[port] = asked + chunks
-        done = done and d.port_requested[port] == goal
-    return done
+            asked += chunks
+            d.port_requested[port] = asked
+        d.behind = min(d.behind, asked)
+    return d.behind == goal  # type: ignore[no-any-return]
 
 
 @jit
@@ -102,7 +110,7 @@ def _account(m: Machine, instruction: int) -> None:
     d = m.dma
     if d.beats > 0:
         d.cause = causes.BUSY
-    elif m.engines[ENGINE].blocked:
+    elif m.engines.blocked[ENGINE]:
         d.cause = causes.SEMAPHORE
     elif d.popped < d.requested:
         full = weight_chunks(m) - d.popped >= m.p.weight_chunks - m.p.burst_chunks

@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from skipopu.numerics.jit import jit
 from skipopu.sim.dram_channel import advance
-from skipopu.sim.dram_state import QUEUE, Records, channel_records, parameter_record
+from skipopu.sim.dram_parameters import parameter_record
+from skipopu.sim.dram_returns import next_of_run
+from skipopu.sim.dram_state import QUEUE, Records, channel_records
 from skipopu.spec.memory import Memory
 
 Counter = NDArray[np.int64]
+BOUNDARY = 4096  # bytes; AXI: no burst crosses a multiple of it
 COUNTERS = ("row_hits", "row_closed", "row_misses", "activations", "refreshes", "read_beats", "write_beats")
 
 
@@ -69,10 +72,14 @@ def push(dram: Dram, channel: int, address: int, beats: int, is_write: bool, tag
 
     ``address``: byte address in the channel (higher bits are ignored), a multiple of the beat; ``beats``: 1
     to max_burst_beats, not across a 4 KiB boundary; ``tag``: 0 to 2³⁰ − 1, comes back with each read beat.
-    The data of a write come with the request.
+    The data of a write come with the request. Raises ValueError for a burst that no port would take.
     """
     c = dram.channels[channel]
     p = dram.parameters[0]
+    if not 1 <= beats <= p.max_burst_beats or address % BOUNDARY + (beats << p.address_shift) > BOUNDARY:
+        raise ValueError("an AXI burst must have 1 to max_burst_beats beats and stay inside 4 KiB")
+    if c.pushed - c.finished >= p.queue_depth:
+        raise ValueError("a burst was pushed to a DRAM channel without a free slot")
     slot = c.pushed & (QUEUE - 1)
     visible = now + p.request_latency
     c.visible[slot] = visible
@@ -92,4 +99,6 @@ def tick(dram: Dram, channel: int, now: int) -> int:
     c = dram.channels[channel]
     if now < c.wake:
         return -1
+    if now < c.schedule_at and now < c.write_at and c.run_left > 1:  # most ticks of a busy channel
+        return next_of_run(c, dram.parameters[0])
     return advance(c, dram.parameters[0], now)

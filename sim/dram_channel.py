@@ -5,7 +5,7 @@ from typing import Any
 from skipopu.numerics.jit import jit
 from skipopu.sim.dram_columns import columns
 from skipopu.sim.dram_refresh import refresh
-from skipopu.sim.dram_returns import deliver
+from skipopu.sim.dram_returns import deliver, set_wake
 from skipopu.sim.dram_rows import look_ahead, row_command
 
 
@@ -15,7 +15,7 @@ def advance(c: Any, p: Any, now: int) -> int:
     if now >= c.schedule_at:
         c.schedule_at = schedule(c, p, now)
     beat = deliver(c, p, now)
-    c.wake = min(c.schedule_at, min(c.read_at, c.write_at))
+    set_wake(c)
     return beat
 
 

@@ -4,7 +4,7 @@ Bursts leave in the order they came. When the first beat of the oldest burst can
 scheduled as far as its rows are open: each beat in the first tick its bank, its bank group and the buses
 allow, and before the next refresh is due.
 
-Beats are scheduled in runs. Within a segment (`dram_state.PARAMETERS`) the address map visits banks
+Beats are scheduled in runs. Within a segment (`dram_parameters`) the address map visits banks
 periodically, so that once the first beat of each bank is on time, all are: they go out ``stride`` ticks
 apart. Where that is not certain a run is one beat. The length of runs is a matter of speed only; no command
 depends on it.

@@ -45,6 +45,22 @@ def expect_response(c: Any, tick: int) -> None:
 
 
 @jit
+def set_wake(c: Any) -> None:
+    """Note the next tick in which anything can happen."""
+    c.wake = min(c.schedule_at, min(c.read_at, c.write_at))
+
+
+@jit
+def next_of_run(c: Any, p: Any) -> int:
+    """Return the code of the next beat of the current run, which is not its last and all there is to do."""
+    c.run_left -= 1
+    c.read_at += p.stride
+    set_wake(c)
+    code: int = c.run_current & ~1
+    return code
+
+
+@jit
 def deliver(c: Any, p: Any, now: int) -> int:
     """Return the code of the read beat that reaches the port in ``now``, or −1; count a write response."""
     if now >= c.write_at:

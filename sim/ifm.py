@@ -15,20 +15,20 @@ def ifm(m: Machine) -> None:
     pe.fill_cause = causes.ROWS
     if i < 0 or pe.filled == pe.tiles or pe.filled - pe.tile == 2:
         return
-    operand = w.operand[i] == EVERY_TILE or (w.operand[i] == FIRST_BLOCK and pe.filled < w.depth[i])
-    if w.stream[i] and pe.stream_tiles == 0:
+    operand = w[i].operand == EVERY_TILE or (w[i].operand == FIRST_BLOCK and pe.filled < w[i].depth)
+    if w[i].stream and pe.stream_tiles == 0:
         pe.fill_cause = causes.DDR
         return
-    if pe.reads + w.feed_tiles[i] > p.read_ports or (operand and pe.lane_taken):
+    if pe.reads + w[i].feed_tiles > p.read_ports or (operand and pe.lane_taken):
         return
-    if w.stream[i]:
+    if w[i].stream:
         pe.stream_tiles -= 1
-    pe.reads += w.feed_tiles[i]
+    pe.reads += w[i].feed_tiles
     if operand:
         pe.lane_taken = 1
     pe.fill_row += 1
-    if pe.fill_row == w.tile_rows[i]:
-        stages = w.operand_stages[i] if operand else 0
+    if pe.fill_row == w[i].tile_rows:
+        stages = w[i].operand_stages if operand else 0
         pe.ready[pe.filled & 1] = m.total.now + p.read_stages + stages
         pe.filled += 1
         pe.fill_row = 0

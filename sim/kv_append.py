@@ -4,7 +4,7 @@ from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
-from skipopu.sim.machine import Machine
+from skipopu.sim.machine import KvCache, Machine
 from skipopu.spec.ledger import Traffic
 from skipopu.spec.overlay import HBM_BEAT_BYTES
 
@@ -13,17 +13,17 @@ TAG = 2
 
 
 @jit
-def kv_append(m: Machine) -> None:
+def kv_append(m: Machine, c: KvCache) -> None:
     """One cycle: read a row tile, or push the collected burst; retire when every burst is acknowledged."""
     a, w, p = m.append, m.work, m.p
     instruction = begin(m, ENGINE)
-    a.cause = causes.SEMAPHORE if m.engines[ENGINE].blocked else causes.IDLE
+    a.cause = causes.SEMAPHORE if m.engines.blocked[ENGINE] else causes.IDLE
     if instruction < 0:
         return
-    if m.first[instruction] == m.total.now:
-        a.row, a.group, a.tile, a.waiting, a.rows = w.first_row[instruction], 0, 0, 0, w.rows[instruction]
-        _next_row(m, instruction)
-        m.traffic[w.phase[instruction], Traffic.KV_WRITE] += a.rows * p.vector_bytes
+    if m.work[instruction].first == m.total.now:
+        a.row, a.group, a.tile, a.waiting, a.rows = w[instruction].first_row, 0, 0, 0, w[instruction].rows
+        _next_row(m, c, instruction)
+        m.counts.traffic[w[instruction].phase, Traffic.KV_WRITE] += a.rows * p.vector_bytes
     groups = p.vector_bytes // _burst_bytes(m)
     if a.rows > 0 and a.group < groups:
         if a.waiting == 0 and m.pe.reads < 1:
@@ -32,7 +32,7 @@ def kv_append(m: Machine) -> None:
             a.waiting = 1 if a.tile >= _burst_bytes(m) else 0
             a.cause = causes.BUSY
         if a.waiting:
-            _push(m, instruction)
+            _push(m, c, instruction)
     elif _acknowledged(m):
         leave_queue(m, ENGINE)
         retire(m, ENGINE, instruction)
@@ -46,47 +46,47 @@ def _burst_bytes(m: Machine) -> int:
 
 
 @jit
-def _next_row(m: Machine, instruction: int) -> None:
+def _next_row(m: Machine, c: KvCache, instruction: int) -> None:
     """Move to the next executed token of the block; after the last one, to the next head pair."""
     a, w = m.append, m.work
-    layer, first = w.layer[instruction], w.first_row[instruction]
-    end = first + w.block_rows[instruction]
+    layer, first = w[instruction].layer, w[instruction].first_row
+    end = first + w[instruction].block_rows
     while a.rows > 0:
         if a.row == end:
             a.row = first
             a.group += 1
-        if m.placement.source[layer, a.row] == layer:
+        if c.placement.source[layer, a.row] == layer:
             return
         a.row += 1
 
 
 @jit
-def _push(m: Machine, instruction: int) -> None:
+def _push(m: Machine, c: KvCache, instruction: int) -> None:
     a, w, p = m.append, m.work, m.p
-    layer = w.layer[instruction]
-    port = m.placement.port[layer, a.row]
+    layer = w[instruction].layer
+    port = c.placement.port[layer, a.row]
     if free_slots(m.hbm, port) == 0:
         a.cause = causes.HBM
         return
     size = _burst_bytes(m)
-    vector = (2 * layer + w.value[instruction]) * p.slots + m.placement.slot[layer, a.row]
+    vector = (2 * layer + w[instruction].value) * p.slots + c.placement.slot[layer, a.row]
     address = p.kv_base + vector * p.vector_bytes + a.group * size
     push(m.hbm, port, address, size // HBM_BEAT_BYTES, True, TAG, m.total.now * p.hbm_ratio)
     m.total.hbm_wake = 0
     m.total.progress = m.total.now
-    window = m.windows[m.total.now // p.window_cycles % len(m.windows)]
+    window = m.counts.window
     window[Traffic.KV_WRITE] += size
     a.bursts += 1
     a.tile -= size
     a.waiting = 1 if a.tile >= size else 0
     a.cause = causes.BUSY
     a.row += 1
-    _next_row(m, instruction)
+    _next_row(m, c, instruction)
 
 
 @jit
 def _acknowledged(m: Machine) -> bool:
     total = 0
     for port in range(m.p.ports):
-        total += m.hbm.write_responses[port]
+        total += m.hbm.channels[port].write_responses
     return total == m.append.bursts  # type: ignore[no-any-return]

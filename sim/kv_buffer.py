@@ -10,28 +10,28 @@ from skipopu.numerics.kv_rounds import schedule
 from skipopu.sim.dma import KV
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
-from skipopu.sim.machine import HISTORY, Machine
+from skipopu.sim.machine import HISTORY, KvCache, Machine
 from skipopu.spec.ledger import Traffic
 
 ENGINE = 3
 
 
 @jit
-def kv_buffer(m: Machine) -> None:
+def kv_buffer(m: Machine, c: KvCache) -> None:
     """One cycle of the engine: start the next pass, request, retire when the last round was taken."""
     k = m.kv
     instruction = begin(m, ENGINE)
-    k.cause = causes.SEMAPHORE if m.engines[ENGINE].blocked else causes.IDLE
+    k.cause = causes.SEMAPHORE if m.engines.blocked[ENGINE] else causes.IDLE
     if instruction < 0:
         k.popped_now = 0
         return
-    if m.first[instruction] == m.total.now:
-        _start(m, instruction)
+    if m.work[instruction].first == m.total.now:
+        _start(m, c, instruction)
     if k.active:
-        if m.work.decode[instruction]:
+        _request(m, c)
+        k.cause = causes.BUSY if k.popped_now else causes.BACKPRESSURE if round_ready(m, c) else causes.HBM
+        if m.work[instruction].decode and k.cause != causes.BACKPRESSURE:
             m.total.kv_cycles += 1
-        _request(m, instruction)
-        k.cause = causes.BUSY if k.popped_now else causes.BACKPRESSURE if round_ready(m) else causes.HBM
     k.popped_now = 0
     if not k.active:
         leave_queue(m, ENGINE)
@@ -39,32 +39,32 @@ def kv_buffer(m: Machine) -> None:
 
 
 @jit
-def _start(m: Machine, instruction: int) -> None:
+def _start(m: Machine, c: KvCache, instruction: int) -> None:
     """Form the rounds. V follows K through the same rounds; prefill reads past the buffer."""
     k, w, p = m.kv, m.work, m.p
-    decode, layer = w.decode[instruction] == 1, w.layer[instruction]
-    if k["pass"] != w.kv_pass[instruction]:
-        k["pass"] = w.kv_pass[instruction]
+    decode, layer = w[instruction].decode == 1, w[instruction].layer
+    if k["pass"] != w[instruction].kv_pass:
+        k["pass"] = w[instruction].kv_pass
         k.valid = 0
-    if w.rows[instruction] == 0:
+    if w[instruction].rows == 0:
         k.valid = 0  # the query skips attention: the buffer is invalidated
         return
-    if not (decode and w.value[instruction]):
+    if not (decode and w[instruction].value):
         usable = decode and k.valid == 1
-        k.rounds = schedule(m.limits, m.placement, layer, w.tokens[instruction], usable, decode, m.held, m.rounds)
-    if decode and w.value[instruction]:
-        k.valid = 1 if m.limits.capacity > 0 else 0
-    k.layer, k.value = layer, w.value[instruction]
+        k.rounds = schedule(c.limits, c.placement, layer, w[instruction].tokens, usable, decode, c.held, c.rounds)
+    if decode and w[instruction].value:
+        k.valid = 1 if c.limits.capacity > 0 else 0
+    k.layer, k.value = layer, w[instruction].value
     k.round, k.chunk, k.active = 0, 0, 1
-    k.chunks = w.pairs[instruction] * p.pair_bytes // p.chunk_bytes
-    k.offset = w.pair[instruction] * p.pair_bytes
-    _deal(m, instruction)
+    k.chunks = w[instruction].pairs * p.pair_bytes // p.chunk_bytes
+    k.offset = w[instruction].pair * p.pair_bytes
+    _deal(m, c, instruction)
 
 
 @jit
-def _deal(m: Machine, instruction: int) -> None:
+def _deal(m: Machine, c: KvCache, instruction: int) -> None:
     """Deal the entries of the schedule out to their ports and count what will move."""
-    k, r, w = m.kv, m.rounds, m.work
+    k, r, w = m.kv, c.rounds, m.work
     k.count[:] = 0
     k.entry[:] = 0
     k.byte[:] = 0
@@ -73,17 +73,17 @@ def _deal(m: Machine, instruction: int) -> None:
     for entry in range(entries):
         port = r.port[entry]
         if port >= 0:
-            m.port_entries[port, k.count[port]] = entry
+            c.port_entries[port, k.count[port]] = entry
             k.count[port] += 1
         else:
             buffered += 1
-    phase, size = w.phase[instruction], k.chunks * m.p.chunk_bytes
-    m.traffic[phase, Traffic.KV_READ] += (entries - buffered) * size
-    m.buffer_bytes[phase] += buffered * size
+    phase, size = w[instruction].phase, k.chunks * m.p.chunk_bytes
+    m.counts.traffic[phase, Traffic.KV_READ] += (entries - buffered) * size
+    m.counts.buffer_bytes[phase] += buffered * size
 
 
 @jit
-def _request(m: Machine, instruction: int) -> None:
+def _request(m: Machine, c: KvCache) -> None:
     """One burst for each port that has tokens left, room in its FIFO, and a free slot."""
     k, p = m.kv, m.p
     size = k.chunks * p.chunk_bytes
@@ -93,9 +93,9 @@ def _request(m: Machine, instruction: int) -> None:
         chunks = min(p.burst_chunks, (size - k.byte[port]) // p.chunk_bytes)
         if k.requested[port] + chunks - k.popped[port] > p.kv_chunks or free_slots(m.hbm, port) == 0:
             continue
-        token = m.rounds.token[m.port_entries[port, k.entry[port]]]
-        source = m.placement.source[k.layer, token]
-        slot = m.placement.slot[k.layer, token]
+        token = c.rounds.token[c.port_entries[port, k.entry[port]]]
+        source = c.placement.source[k.layer, token]
+        slot = c.placement.slot[k.layer, token]
         vector = (2 * source + k.value) * p.slots + slot
         address = p.kv_base + vector * p.vector_bytes + k.offset + k.byte[port]
         push(m.hbm, port, address, chunks * p.hbm_ratio, False, KV, m.total.now * p.hbm_ratio)
@@ -108,9 +108,9 @@ def _request(m: Machine, instruction: int) -> None:
 
 
 @jit
-def round_ready(m: Machine) -> bool:
+def round_ready(m: Machine, c: KvCache) -> bool:
     """Every HBM source of the round has a chunk in its FIFO."""
-    k, r = m.kv, m.rounds
+    k, r = m.kv, c.rounds
     if not k.active:
         return False
     slot = (m.total.now - m.p.crossing_stages) % HISTORY
@@ -122,9 +122,9 @@ def round_ready(m: Machine) -> bool:
 
 
 @jit
-def pop_round(m: Machine) -> None:
+def pop_round(m: Machine, c: KvCache) -> None:
     """Take one chunk from every source of the round."""
-    k, r = m.kv, m.rounds
+    k, r = m.kv, c.rounds
     for entry in range(r.first[k.round], r.first[k.round + 1]):
         if r.port[entry] >= 0:
             k.popped[r.port[entry]] += 1

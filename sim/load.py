@@ -23,7 +23,7 @@ def arrive_ddr(m: Machine) -> None:
     end = (t.now + 1) * p.ddr_ticks // p.ddr_cycles
     while t.ddr_now < end:
         for channel in range(p.ddr_channels):
-            if m.ddr.wake[channel] <= t.ddr_now:
+            if m.ddr.channels[channel].wake <= t.ddr_now:
                 beat = tick(m.ddr, channel, t.ddr_now)
                 if beat >= 0:
                     t.progress = t.now
@@ -43,23 +43,23 @@ def load(m: Machine) -> None:
     """One cycle: request, and take one word from every channel into the gear that cuts row tiles."""
     ld, p = m.load, m.p
     instruction = begin(m, ENGINE)
-    ld.cause = causes.SEMAPHORE if m.engines[ENGINE].blocked else causes.IDLE
+    ld.cause = causes.SEMAPHORE if m.engines.blocked[ENGINE] else causes.IDLE
     if instruction < 0:
         return
     w = m.work
-    constants = w.traffic[instruction] == Traffic.CONSTANTS
+    constants = w[instruction].traffic == Traffic.CONSTANTS
     unit = DDR_BEAT_BYTES if constants else p.tile_bytes
-    if m.first[instruction] == m.total.now:
+    if m.work[instruction].first == m.total.now:
         word = DDR_BEAT_BYTES * p.ddr_channels
-        ld.beats = (w.amount[instruction] * unit + word - 1) // word  # of each channel
-        ld.left, ld.gear, ld.tiles = ld.beats, 0, w.amount[instruction]
-        m.traffic[w.phase[instruction], w.traffic[instruction]] += ld.beats * word
-    _request(m, w.address[instruction])
+        ld.beats = (w[instruction].amount * unit + word - 1) // word  # of each channel
+        ld.left, ld.gear, ld.tiles = ld.beats, 0, w[instruction].amount
+        m.counts.traffic[w[instruction].phase, w[instruction].traffic] += ld.beats * word
+    _request(m, w[instruction].address)
     ld.cause = causes.DDR
     if ld.history[(m.total.now - p.crossing_stages) % HISTORY] > ld.popped and ld.popped < ld.requested:
         _take(m, constants)
     if not constants:
-        _write_tile(m, w.stream[instruction])
+        _write_tile(m, w[instruction].stream)
     elif ld.popped == ld.requested and ld.left == 0:
         ld.tiles = 0
     if ld.tiles == 0 and ld.left == 0 and ld.popped == ld.requested:
@@ -95,7 +95,7 @@ def _take(m: Machine, constants: bool) -> None:
     ld.popped += 1
     ld.gear += DDR_BEAT_BYTES * p.ddr_channels
     ld.cause = causes.BUSY
-    window = m.windows[m.total.now // p.window_cycles % len(m.windows)]
+    window = m.counts.window
     kind = Traffic.CONSTANTS if constants else Traffic.ACTIVATIONS_READ
     window[kind] += DDR_BEAT_BYTES * p.ddr_channels
 

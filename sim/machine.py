@@ -24,7 +24,6 @@ HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of d
 IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
 Record = Any  # a NumPy record; Numba reads and writes its fields by name
-Ints = NDArray[np.int64]
 
 PARAMETERS = [
     "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
@@ -33,24 +32,34 @@ PARAMETERS = [
     "pair_bytes", "vector_bytes", "kv_base", "slots", "program_address", "watchdog", "window_cycles",
 ]  # fmt: skip
 
-ENGINE = [
-    ("queue", "i8", (MAX_QUEUE,)),  # instruction indices
-    ("ready", "i8", (MAX_QUEUE,)),  # cycle in which the entry has passed dispatch
-    ("head", "i8"),
-    ("tail", "i8"),
-    ("running", "i8"),  # 1 from the cycle in which the semaphores are met
-    ("seen", "i8"),  # 1 once the head's issue cycle is noted
-    ("blocked", "i8"),  # 1 when the head waits for a semaphore in this cycle
+ENGINES_STATE = [  # each [engine]
+    ("queue", "i8", (len(ENGINES), MAX_QUEUE)),  # instruction indices
+    ("ready", "i8", (len(ENGINES), MAX_QUEUE)),  # cycle in which the entry has passed dispatch
+    ("head", "i8", (len(ENGINES),)),
+    ("tail", "i8", (len(ENGINES),)),
+    ("running", "i8", (len(ENGINES),)),  # 1 from the cycle in which the semaphores are met
+    ("seen", "i8", (len(ENGINES),)),  # 1 once the head's issue cycle is noted
+    ("blocked", "i8", (len(ENGINES),)),  # 1 when the head waits for a semaphore in this cycle
+    ("semaphore", "i8", (len(ENGINES), len(ENGINES))),  # [from engine, to engine]
+    ("given", "i8", (len(ENGINES), len(ENGINES))),  # signals of this cycle
+    ("signalled", "i8"),  # 1 if there are any
+]
+COUNTS = [
+    ("ledger", "i8", (len(Phase), len(Block), len(Cause))),
+    ("traffic", "i8", (len(Phase), len(Traffic))),
+    ("buffer_bytes", "i8", (len(Phase),)),
+    ("window", "i8", (len(Traffic),)),  # bytes since the last multiple of window_cycles
 ]
 SEQUENCER = ["next", "requested", "fetched_beats", "halted", "cause"]
 DMA = [
     "address", "left", "requested", "popped", "cause", "beats",
+    "behind",  # chunks asked of the port that is furthest behind
     ("port_requested", "i8", (MAX_PORTS,)),  # chunks asked of each port so far, all instructions
 ]  # fmt: skip
 PORTS = [  # arrived beats, cumulative, now and in the cycles before
     ("weight_beats", "i4", (MAX_PORTS,)),
     ("kv_beats", "i4", (MAX_PORTS,)),
-    ("weight_history", "i4", (HISTORY, MAX_PORTS)),
+    ("weight_history", "i4", (HISTORY,)),  # of the port that is furthest behind: all are popped together
     ("kv_history", "i4", (HISTORY, MAX_PORTS)),
 ]
 LOAD = [
@@ -87,19 +96,28 @@ TOTAL = ["now", "phase", "progress", "retired", "left_of_prefill", "prefill_cycl
 FAR = 1 << 60
 
 
-def record(fields: list[Any], count: int = 1) -> Record:
-    """Allocate ``count`` zeroed records; a bare name is a 64-bit integer."""
-    return np.zeros(count, np.dtype((np.record, [(f, "i8") if isinstance(f, str) else f for f in fields])))
+def record(fields: list[Any]) -> Record:
+    """Allocate a zeroed record; a bare name is a 64-bit integer."""
+    plain = np.dtype([(f, "i8") if isinstance(f, str) else f for f in fields], align=True)
+    return np.zeros(1, np.dtype((np.record, plain)))[0]
+
+
+class KvCache(NamedTuple):
+    """Where K/V lie and the schedule that is running; apart from Machine because few blocks look at it."""
+
+    limits: Limits
+    placement: Placement
+    rounds: Rounds
+    held: NDArray[np.int8]  # [token]: in the invariance buffer
+    port_entries: NDArray[np.int32]  # [port, n]: entries of the running schedule by port
 
 
 class Machine(NamedTuple):
-    """Everything the kernel touches. Arrays: see `Work` for the program, `Run` for what is counted."""
+    """What the blocks share: records, the program, and the memories. Small, as every call passes it by value."""
 
     p: Record
     work: Work
-    engines: Record  # [engine]
-    semaphores: Ints  # [from engine, to engine]
-    given: Ints  # signals of this cycle
+    engines: Record
     sequencer: Record
     ports: Record
     dma: Record
@@ -110,46 +128,30 @@ class Machine(NamedTuple):
     pe: Record
     npe: Record
     total: Record
+    counts: Record
     hbm: Dram
     ddr: Dram
-    limits: Limits
-    placement: Placement
-    rounds: Rounds
-    held: NDArray[np.int8]
-    port_entries: NDArray[np.int32]  # [port, entry]: entries of the running K/V schedule by port
-    issue: Ints
-    first: Ints
-    last: Ints
-    ledger: Ints
-    traffic: Ints
-    buffer_bytes: Ints  # [phase]
-    windows: Ints
-    step_end: Ints
 
 
 def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int) -> Machine:
     """Return the overlay at cycle 0 with nothing dispatched."""
-    c, n = program.context, len(program)
-    tokens = c.trace.tokens
-    npe = record(NPE)
-    npe["finish"] = FAR
-    total = record(TOTAL)[0]
-    total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
-    kv, pe = record(KV)[0], record(PE)[0]
+    kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
     kv["pass"] = pe.instruction = -1
+    npe.finish[:] = FAR
+    total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
     return Machine(
-        p=_parameters(program, overlay, board, watchdog, window), work=work,
-        engines=record(ENGINE, len(ENGINES)), semaphores=np.zeros((len(ENGINES),) * 2, np.int64),
-        given=np.zeros((len(ENGINES),) * 2, np.int64), sequencer=record(SEQUENCER)[0], ports=record(PORTS)[0],
-        dma=record(DMA)[0], load=record(LOAD)[0], store=record(STORE)[0], kv=kv, append=record(APPEND)[0],
-        pe=pe, npe=npe[0], total=total, hbm=new_dram(board.hbm, overlay.dma.hbm_ports),
-        ddr=new_dram(board.ddr), limits=c.limits, placement=c.placement, rounds=new_rounds(tokens),
-        held=np.zeros(tokens, np.int8), port_entries=np.zeros((overlay.dma.hbm_ports, tokens), np.int32),
-        issue=np.full(n, -1, np.int64), first=np.full(n, -1, np.int64), last=np.full(n, -1, np.int64),
-        ledger=np.zeros((len(Phase), len(Block), len(Cause)), np.int64),
-        traffic=np.zeros((len(Phase), len(Traffic)), np.int64), buffer_bytes=np.zeros(len(Phase), np.int64),
-        windows=np.zeros((256, len(Traffic)), np.int64), step_end=np.zeros(len(c.trace.steps), np.int64),
+        p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
+        sequencer=record(SEQUENCER), ports=record(PORTS), dma=record(DMA), load=record(LOAD), store=record(STORE), kv=kv,
+        append=record(APPEND), pe=pe, npe=npe, total=total, counts=record(COUNTS),
+        hbm=new_dram(board.hbm, overlay.dma.hbm_ports), ddr=new_dram(board.ddr),
     )  # fmt: skip
+
+
+def new_kv_cache(program: Program) -> KvCache:
+    """Return the K/V cache of a program with nothing scheduled and an empty invariance buffer."""
+    c, tokens = program.context, program.context.trace.tokens
+    entries = np.zeros((c.limits.ports, tokens), np.int32)
+    return KvCache(c.limits, c.placement, new_rounds(tokens, c.limits), np.zeros(tokens, np.int8), entries)
 
 
 def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int, window: int) -> Record:
@@ -169,7 +171,7 @@ def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int,
         "pair_bytes": memory.vector_bytes // (d.kv_heads // 2), "kv_base": memory.kv_base, "slots": memory.slots,
         "program_address": memory.ddr["program"], "watchdog": watchdog, "window_cycles": window,
     }  # fmt: skip
-    found = record(PARAMETERS)[0]
+    found = record(PARAMETERS)
     for name in PARAMETERS:
         found[name] = values[name]
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skipopu.numerics.jit import announce_first_compilation, jit
 from skipopu.program.macs import macs
@@ -19,7 +20,7 @@ from skipopu.sim.ker import ker
 from skipopu.sim.kv_append import kv_append
 from skipopu.sim.kv_buffer import kv_buffer
 from skipopu.sim.load import arrive_ddr, load
-from skipopu.sim.machine import Machine, new_machine
+from skipopu.sim.machine import KvCache, Machine, new_kv_cache, new_machine
 from skipopu.sim.npe import npe
 from skipopu.sim.pe_array import pe_array
 from skipopu.sim.run import KvCount, Retired, Run
@@ -27,29 +28,30 @@ from skipopu.sim.sequencer import sequencer
 from skipopu.sim.store import store
 from skipopu.sim.work import Work, resolve_work
 from skipopu.spec.board import Board
-from skipopu.spec.ledger import Block, Phase
+from skipopu.spec.ledger import Block, Phase, Traffic
 from skipopu.spec.overlay import Overlay
 
 SLICE_CYCLES = 1 << 21  # between two looks at progress, interrupts and the window array
 WINDOW_CYCLES = 16384
 WATCHDOG_CYCLES = 100_000  # no instruction, row or beat moves for this long: a deadlock (DESIGN §3)
 
+Ints = NDArray[np.int64]
 RUNNING, FINISHED, DEADLOCKED = range(3)
 
 
 @jit
-def step(m: Machine) -> None:
+def step(m: Machine, c: KvCache) -> None:
     """One core cycle. Memories first, then consumers before producers, so that a hand-over takes a cycle."""
     arrive(m)
     arrive_ddr(m)
     m.pe.reads = 0
     store(m)
-    kv_append(m)
+    kv_append(m, c)
     npe(m)
     pe_array(m)
     ifm(m)
-    ker(m)
-    kv_buffer(m)
+    ker(m, c)
+    kv_buffer(m, c)
     dma(m)
     load(m)
     sequencer(m)
@@ -60,7 +62,7 @@ def step(m: Machine) -> None:
 @jit
 def _account(m: Machine) -> None:
     """Give every block's cycle its cause."""
-    row = m.ledger[m.total.phase]
+    row = m.counts.ledger[m.total.phase]
     row[Block.SEQUENCER, m.sequencer.cause] += 1
     row[Block.DMA, m.dma.cause] += 1
     row[Block.LOAD, m.load.cause] += 1
@@ -72,15 +74,19 @@ def _account(m: Machine) -> None:
 
 
 @jit
-def run_slice(m: Machine, cycles: int) -> int:
+def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
     """Advance by at most ``cycles``; stop early when every instruction is retired or nothing moves any more."""
     t = m.total
     for _ in range(cycles):
-        step(m)
+        step(m, c)
         t.now += 1
+        if t.now % m.p.window_cycles == 0 or t.retired == len(m.work):
+            for kind in range(len(m.counts.window)):
+                windows[(t.now - 1) // m.p.window_cycles, kind] = m.counts.window[kind]
+                m.counts.window[kind] = 0
         if t.phase == Phase.PREFILL and t.left_of_prefill == 0:
             t.phase, t.prefill_cycles = Phase.DECODE, t.now
-        if t.retired == len(m.issue):
+        if t.retired == len(m.work):
             return FINISHED
         if t.now - t.progress > m.p.watchdog:
             return DEADLOCKED
@@ -101,40 +107,39 @@ def simulate(
     validate_program(program.words)
     announce_first_compilation()
     work = resolve_work(program, overlay)
-    m = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES)
+    m, c = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES), new_kv_cache(program)
+    windows = np.zeros((0, len(Traffic)), np.int64)
     while True:
         cycles = SLICE_CYCLES if max_cycles is None else min(SLICE_CYCLES, max_cycles - int(m.total.now))
-        state = run_slice(m, cycles)
+        windows = np.concatenate([windows, np.zeros((cycles // WINDOW_CYCLES + 2, len(Traffic)), np.int64)])
+        state = run_slice(m, c, windows, cycles)
         if progress is not None:
             progress(int(m.total.retired), len(program))
         if state == FINISHED:
-            return _collect(m, program, work, overlay)
+            return _collect(m, windows, program, work, overlay)
         if state == DEADLOCKED:
             raise DeadlockError(int(m.total.now), WATCHDOG_CYCLES, blocked_instructions(m, program))
         if max_cycles is not None and m.total.now >= max_cycles:
             raise LimitError(max_cycles, int(m.total.retired), len(program))
-        m = _more_windows(m)
 
 
-def _more_windows(m: Machine) -> Machine:
-    needed = (int(m.total.now) + SLICE_CYCLES) // WINDOW_CYCLES + 2
-    if needed <= len(m.windows):
-        return m
-    wider = np.zeros((2 * needed, m.windows.shape[1]), np.int64)
-    wider[: len(m.windows)] = m.windows
-    return m._replace(windows=wider)
-
-
-def _collect(m: Machine, program: Program, work: Work, overlay: Overlay) -> Run:
+def _collect(m: Machine, windows: Ints, program: Program, work: Work, overlay: Overlay) -> Run:
     now = int(m.total.now)
     return Run(
         engine="reference", core_cycles=now, prefill_cycles=int(m.total.prefill_cycles) if m.total.phase else now,
-        ledger=m.ledger, traffic=m.traffic, asked=asked_traffic(program, work, overlay), window_cycles=WINDOW_CYCLES,
-        windows=m.windows[: -(-now // WINDOW_CYCLES)], step_end=m.step_end,
-        retired=Retired(work.engine + 1, work.opcode, work.step, work.layer, m.issue, m.first, m.last),
-        kv=_kv_count(m, program), semaphores=m.semaphores, macs=macs(program.context.trace),
+        ledger=m.counts.ledger, traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay), window_cycles=WINDOW_CYCLES,
+        windows=windows[: -(-now // WINDOW_CYCLES)], step_end=_step_end(work, program),
+        retired=Retired(work.engine + 1, work.opcode, work.step, work.layer, work.issue, work.first, work.last),
+        kv=_kv_count(m, program), semaphores=m.engines.semaphore, macs=macs(program.context.trace),
         dram={"hbm": counters(m.hbm), "ddr": counters(m.ddr)},
     )  # fmt: skip
+
+
+def _step_end(work: Work, program: Program) -> Ints:
+    """Cycle in which each step's last instruction retired; HALT belongs to none."""
+    found = np.zeros(len(program.context.trace.steps), np.int64)
+    np.maximum.at(found, work.step[:-1], work.last[:-1])
+    return found
 
 
 def _kv_count(m: Machine, program: Program) -> KvCount:
@@ -144,7 +149,7 @@ def _kv_count(m: Machine, program: Program) -> KvCount:
     decode = Phase.DECODE
     return KvCount(
         bytes_stored=int(rows.sum()) * vector, bytes_dense=rows.size * vector,
-        hbm_bytes_read=int(m.traffic[decode, 1]), buffer_bytes_read=int(m.buffer_bytes[decode]),
+        hbm_bytes_read=int(m.counts.traffic[decode, 1]), buffer_bytes_read=int(m.counts.buffer_bytes[decode]),
         read_cycles=int(m.total.kv_cycles), rounds=int(c.demand.rounds[c.passes.decode].sum()),
     )  # fmt: skip
 

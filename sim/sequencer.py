@@ -23,23 +23,24 @@ def sequencer(m: Machine) -> None:
     if s.halted:
         return
     _fetch(m)
-    if s.next >= min(fetched, len(m.issue)):
+    if s.next >= min(fetched, len(m.work)):
         s.cause = causes.DDR
         return
-    engine = m.work.engine[s.next]
-    if m.work.opcode[s.next] == HALT:
+    engine = m.work[s.next].engine
+    if m.work[s.next].opcode == HALT:
         s.halted = 1
-        m.issue[s.next] = m.first[s.next] = m.last[s.next] = m.total.now
+        m.work[s.next].issue = m.work[s.next].first = m.work[s.next].last = m.total.now
         m.total.retired += 1
         s.cause = causes.BUSY
         return
-    e = m.engines[engine]
-    if e.tail - e.head >= m.p.queue_depth:
+    e = m.engines
+    if e.tail[engine] - e.head[engine] >= m.p.queue_depth:
         s.cause = causes.BACKPRESSURE
         return
-    e.queue[e.tail % MAX_QUEUE] = s.next
-    e.ready[e.tail % MAX_QUEUE] = m.total.now + m.p.dispatch_stages
-    e.tail += 1
+    place = e.tail[engine] % MAX_QUEUE
+    e.queue[engine, place] = s.next
+    e.ready[engine, place] = m.total.now + m.p.dispatch_stages
+    e.tail[engine] += 1
     s.next += 1
     s.cause = causes.BUSY
 
@@ -48,7 +49,7 @@ def sequencer(m: Machine) -> None:
 def _fetch(m: Machine) -> None:
     """Ask for a burst of instructions; bursts go to the channels in turn, each channel in order."""
     s, p = m.sequencer, m.p
-    left = len(m.issue) - s.requested
+    left = len(m.work) - s.requested
     if left <= 0 or s.requested + BURST_INSTRUCTIONS - s.next > p.fetch_instructions:
         return
     if free_slots(m.ddr, 0) == 0:
@@ -57,7 +58,8 @@ def _fetch(m: Machine) -> None:
     beats = (count + BEAT_INSTRUCTIONS - 1) // BEAT_INSTRUCTIONS
     address = (p.program_address + s.requested * INSTRUCTION_BYTES) // p.ddr_channels
     address -= address % (BURST_INSTRUCTIONS * INSTRUCTION_BYTES)
-    phase = m.work.phase[s.requested]
+    phase = m.work[s.requested].phase
     push(m.ddr, 0, address, beats, False, FETCH, m.total.ddr_now)
-    m.traffic[phase, Traffic.INSTRUCTIONS] += beats * DDR_BEAT_BYTES
+    m.counts.traffic[phase, Traffic.INSTRUCTIONS] += beats * DDR_BEAT_BYTES
+    m.counts.window[Traffic.INSTRUCTIONS] += beats * DDR_BEAT_BYTES
     s.requested += count

@@ -18,15 +18,15 @@ def store(m: Machine) -> None:
     """One cycle: read a tile, push a burst when one is full, retire when every burst is acknowledged."""
     s, p, w = m.store, m.p, m.work
     instruction = begin(m, ENGINE)
-    s.cause = causes.SEMAPHORE if m.engines[ENGINE].blocked else causes.IDLE
+    s.cause = causes.SEMAPHORE if m.engines.blocked[ENGINE] else causes.IDLE
     if instruction < 0:
         return
     word = DDR_BEAT_BYTES * p.ddr_channels
-    if m.first[instruction] == m.total.now:
-        s.tiles, s.gear, s.pushed_beats = w.amount[instruction], 0, 0
+    if m.work[instruction].first == m.total.now:
+        s.tiles, s.gear, s.pushed_beats = w[instruction].amount, 0, 0
         total = (s.tiles * p.tile_bytes + word - 1) // word
         s.beats = total
-        m.traffic[w.phase[instruction], Traffic.ACTIVATIONS_WRITE] += total * word
+        m.counts.traffic[w[instruction].phase, Traffic.ACTIVATIONS_WRITE] += total * word
     if s.tiles > 0:
         # a second burst may fill while the first waits for a slot, no more
         if s.gear < 2 * AXI3_BURST_BEATS * word and m.pe.reads < 1:
@@ -38,7 +38,7 @@ def store(m: Machine) -> None:
             s.cause = causes.DDR
     else:
         s.cause = causes.DRAINING
-    _push(m, w.address[instruction])
+    _push(m, w[instruction].address)
     if s.tiles == 0 and s.pushed_beats == s.beats and _acknowledged(m):
         leave_queue(m, ENGINE)
         retire(m, ENGINE, instruction)
@@ -61,13 +61,13 @@ def _push(m: Machine, address: int) -> None:
     s.gear = max(0, s.gear - beats * word)
     s.pushed_beats += beats
     m.total.progress = m.total.now
-    window = m.windows[m.total.now // p.window_cycles % len(m.windows)]
+    window = m.counts.window
     window[Traffic.ACTIVATIONS_WRITE] += beats * word
 
 
 @jit
 def _acknowledged(m: Machine) -> bool:
     for channel in range(m.p.ddr_channels):
-        if m.ddr.write_responses[channel] < m.store.bursts:
+        if m.ddr.channels[channel].write_responses < m.store.bursts:
             return False
     return True

@@ -4,7 +4,7 @@ In hardware the sequencer and the engines derive these numbers from the instruct
 here they are worked out for the whole program at once.
 """
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,48 +17,54 @@ from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
 from skipopu.trace import StepPhase
 
 Ints = NDArray[np.int64]
+Work = np.recarray[Any, Any]
 
 NO_TILE, WEIGHT_TILE, KV_TILE, CONSTANT_TILE = range(4)  # where KER takes a tile from
 AS_IS, FIRST_BLOCK, EVERY_TILE = range(3)  # which row tiles pass the NPE on their way into IFM
 
 
-class Work(NamedTuple):
-    """One value an instruction, shape [n] each; sizes in the unit of the name."""
-
-    opcode: Ints
-    engine: Ints
-    wait: Ints
-    signal: Ints
-    phase: Ints
-    step: Ints
-    layer: Ints
-    first_row: Ints
-    block_rows: Ints
-    rows: Ints  # executed rows; 0: nothing to do
-    amount: Ints  # dma: chunk sets · load, store: row tiles · constants: 64-byte words
-    address: Ints  # in units of 64 bytes
-    traffic: Ints  # kind of DDR4 traffic
-    stream: Ints
-    value: Ints
-    pair: Ints
-    pairs: Ints
-    tokens: Ints
-    decode: Ints
-    kv_pass: Ints
-    rounds: Ints
-    fence: Ints
-    source: Ints
-    blocks: Ints
-    depth: Ints  # tiles of a block
-    tile_rows: Ints
-    tile_bytes: Ints  # of a KER tile; of one source for K/V
-    last_tile_bytes: Ints  # in the last column block
-    pop_bytes: Ints
-    feed_tiles: Ints  # row tiles read together: 2 when two heads are packed
-    operand: Ints
-    operand_stages: Ints
-    drain_slots: Ints  # NPE cycles of a block's results
-    result_stages: Ints
+WORK = np.dtype(
+    [  # one record an instruction; sizes in the unit of the name
+        ("opcode", "i8"),
+        ("engine", "i8"),
+        ("wait", "i8"),
+        ("signal", "i8"),
+        ("phase", "i8"),
+        ("step", "i8"),
+        ("layer", "i8"),
+        ("first_row", "i8"),
+        ("block_rows", "i8"),
+        ("rows", "i8"),  # executed rows; 0: nothing to do
+        ("amount", "i8"),  # dma: chunk sets · load, store: row tiles · constants: 64-byte words
+        ("address", "i8"),  # in units of 64 bytes
+        ("traffic", "i8"),  # kind of DDR4 traffic
+        ("stream", "i8"),
+        ("value", "i8"),
+        ("pair", "i8"),
+        ("pairs", "i8"),
+        ("tokens", "i8"),
+        ("decode", "i8"),
+        ("kv_pass", "i8"),
+        ("rounds", "i8"),
+        ("fence", "i8"),
+        ("source", "i8"),
+        ("blocks", "i8"),
+        ("depth", "i8"),  # tiles of a block
+        ("tile_rows", "i8"),
+        ("tile_bytes", "i8"),  # of a KER tile; of one source for K/V
+        ("last_tile_bytes", "i8"),  # in the last column block
+        ("pop_bytes", "i8"),
+        ("feed_tiles", "i8"),  # row tiles read together: 2 when two heads are packed
+        ("operand", "i8"),
+        ("operand_stages", "i8"),
+        ("drain_slots", "i8"),  # NPE cycles of a block's results
+        ("result_stages", "i8"),
+        ("issue", "i8"),  # core cycles of the retire stream, −1 before they are known
+        ("first", "i8"),
+        ("last", "i8"),
+    ],
+    align=True,
+)
 
 
 def resolve_work(program: Program, overlay: Overlay) -> Work:
@@ -73,7 +79,7 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     rows = _executed(program, f)
     rounds = np.where(layer >= 0, c.demand.rounds[kv_pass, np.maximum(layer, 0)], 0)
     phases = np.where(c.trace.steps.phase == StepPhase.DECODE, int(Phase.DECODE), int(Phase.PREFILL))
-    values = {name: np.zeros(n, np.int64) for name in Work._fields}
+    values = {name: np.zeros(n, np.int64) for name in WORK.names or ()}
     values |= {
         "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step, "layer": layer,
         "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows, "rounds": rounds, "kv_pass": kv_pass,
@@ -83,7 +89,11 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
         values[name] = f[:, COLUMN[name]]
     _transfers(values, f)
     _products(values, f, program, overlay)
-    return Work(**values)
+    values |= {name: np.full(n, -1, np.int64) for name in ("issue", "first", "last")}
+    found = np.zeros(n, WORK).view(np.recarray)
+    for name, value in values.items():
+        found[name] = value
+    return found
 
 
 def _engine(f: Fields) -> Ints:

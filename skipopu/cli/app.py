@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refuse(_usage(error))
     except SpecError as error:
         return refuse(str(error))
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer turns the first into the second, and exits for nothing else
         _drop_output()
         return DONE
     except OSError as error:

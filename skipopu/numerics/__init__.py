@@ -1,0 +1,1 @@
+"""What the blocks compute, bit for bit; no timing."""

@@ -39,6 +39,10 @@ class Rounds(NamedTuple):
     token: NDArray[np.int32]
     port: NDArray[np.int16]  # HBM port or BUFFER
     first: NDArray[np.int32]  # first[r] … first[r + 1]: entries of round r
+    used: NDArray[np.int32]  # [port]: 1 + the round in which it was last used
+    queue: NDArray[np.int32]  # [port, place]: tokens waiting while the buffer is invalid
+    head: NDArray[np.int32]
+    tail: NDArray[np.int32]
 
 
 def place(sources: NDArray[np.int16], ports: int) -> Placement:
@@ -55,9 +59,13 @@ def place(sources: NDArray[np.int16], ports: int) -> Placement:
     return Placement(sources.astype(np.int16), (order % ports).astype(np.int16), (order // ports).astype(np.int32))
 
 
-def new_rounds(tokens: int) -> Rounds:
-    """Scratch for schedules of up to ``tokens`` tokens."""
-    return Rounds(np.zeros(tokens, np.int32), np.zeros(tokens, np.int16), np.zeros(tokens + 2, np.int32))
+def new_rounds(tokens: int, limits: Limits) -> Rounds:
+    """Scratch for schedules of up to ``tokens`` tokens; kernels allocate nothing."""
+    ports = limits.ports
+    return Rounds(
+        np.zeros(tokens, np.int32), np.zeros(tokens, np.int16), np.zeros(tokens + 2, np.int32), np.zeros(ports, np.int32),
+        np.zeros((ports, limits.queue_depth), np.int32), np.zeros(ports, np.int32), np.zeros(ports, np.int32),
+    )  # fmt: skip
 
 
 @jit
@@ -98,7 +106,8 @@ def _wanted_next(place: Placement, layer: int, token: int, newest: int) -> bool:
 def _in_order(
     limits: Limits, place: Placement, layer: int, tokens: int, held: Any, room: int, track: bool, rounds: Rounds
 ) -> int:
-    used = np.zeros(limits.ports, np.int32)  # round + 1 in which the port was last used
+    used = rounds.used
+    used[:] = 0
     count, reads, writes, entries = 0, 0, 0, 0
     rounds.first[0] = 0
     for token in range(tokens):
@@ -133,9 +142,9 @@ def _in_order(
 def _queued(
     limits: Limits, place: Placement, layer: int, tokens: int, held: Any, room: int, track: bool, rounds: Rounds
 ) -> int:
-    queue = np.zeros((limits.ports, limits.queue_depth), np.int32)
-    head = np.zeros(limits.ports, np.int64)
-    tail = np.zeros(limits.ports, np.int64)
+    queue, head, tail = rounds.queue, rounds.head, rounds.tail
+    head[:] = 0
+    tail[:] = 0
     scan, count, entries, turn = 0, 0, 0, 0
     rounds.first[0] = 0
     while True:
@@ -210,7 +219,7 @@ def demand(limits: Limits, place: Placement, passes: Passes, queries: NDArray[np
     counts = np.concatenate([np.zeros((layers, 1), np.int64), np.cumsum(queries, axis=1)], axis=1)
     executed = (counts[:, passes.first + passes.rows] - counts[:, passes.first]).T > 0
     out = Demand(*(np.zeros((len(passes.step), layers), np.int64) for _ in Demand._fields))
-    _demand(limits, place, passes, executed, new_rounds(tokens), np.zeros(tokens, np.int8), out)
+    _demand(limits, place, passes, executed, new_rounds(tokens, limits), np.zeros(tokens, np.int8), out)
     return out
 
 

@@ -1,0 +1,1 @@
+"""Instruction set, memory map and compiler: trace and overlay in, program out."""

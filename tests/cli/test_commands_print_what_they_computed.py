@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,20 @@ def test_a_run_beyond_its_limit_is_status_one(skipopu: Any, small_trace: Path, t
     assert (said.status, said.out, said.err.count("\n")) == (1, "", 1)
     assert "--max-cycles" in said.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    code = "import sys; from skipopu.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ("trace", "dense", "--prompt", "2", "--decode", "1", "-o", str(tmp_path / "t.trace"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "t.trace").is_file()
 
 
 def test_commands_without_torch_say_what_to_install(

@@ -36,6 +36,19 @@ def test_outstanding_bursts_are_bounded_by_the_queue(depth: int) -> None:
     assert first == memory.read_latency + memory.ticks.tRCD_read + memory.ticks.tRRD_S  # second beat
 
 
+@pytest.mark.parametrize(("address", "beats"), [(0, 0), (0, 17), (4096 - 32, 2), (8192 - 256, 9)])
+def test_a_burst_that_axi_forbids_is_refused(address: int, beats: int) -> None:
+    with pytest.raises(ValueError, match="1 to max_burst_beats beats and stay inside 4 KiB"):
+        push(new_dram(memory_of("hbm"), 1), 0, address, beats, False, 0, 0)
+
+
+def test_a_burst_without_a_free_slot_is_refused() -> None:
+    dram = new_dram(memory_of("hbm", "queue_depth=1"), 1)
+    push(dram, 0, 0, 1, False, 0, 0)
+    with pytest.raises(ValueError, match="without a free slot"):
+        push(dram, 0, 0, 1, False, 0, 0)
+
+
 @pytest.mark.parametrize("look_ahead", [0, 1, 2, 3])
 def test_rows_are_opened_for_so_many_bursts_behind_the_first(look_ahead: int) -> None:
     memory = memory_of("hbm", f"look_ahead={look_ahead}")

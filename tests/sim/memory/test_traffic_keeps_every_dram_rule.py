@@ -152,7 +152,7 @@ def test_the_same_traffic_on_a_sound_model_breaks_nothing() -> None:
     ("parameter", "change"), [("row_shift", 1), ("bank_shift0", 1), ("segment_mask", 64)]
 )
 def test_a_wrong_address_map_is_caught(parameter: str, change: int) -> None:
-    bursts = [Burst(0, i * 88 * 32, 16) for i in range(40)]
+    bursts = [Burst(0, (i * 128 + 56) * 32, 16) for i in range(40)]  # across a page, inside 4 KiB
     memory = memory_of("hbm")
     right = drive(memory, bursts, UNTIL)
     value = int(right.dram.parameters[parameter][0]) + change
