@@ -113,7 +113,6 @@ def _account(m: Machine, instruction: int) -> None:
     elif m.engines.blocked[ENGINE]:
         d.cause = causes.SEMAPHORE
     elif d.popped < d.requested:
-        full = weight_chunks(m) - d.popped >= m.p.weight_chunks - m.p.burst_chunks
-        d.cause = causes.BACKPRESSURE if full else causes.HBM
+        d.cause = causes.BACKPRESSURE if weight_chunks(m) > d.popped else causes.HBM
     else:
         d.cause = causes.BUSY if instruction >= 0 else causes.IDLE

@@ -9,14 +9,11 @@ commands for the bursts behind the head while they wait (`dram_rows`), all-bank 
 column commands have a bus each, one command a tick. An idle channel answers a read after request latency +
 tCL + response latency, + tRCD if the bank is precharged, + tRP + tRCD if another row is open.
 
-``wake[channel]`` is the first tick in which anything can happen; `tick` returns at once before it, and a
+``channels[channel].wake`` is the first tick in which anything can happen; `tick` returns at once before it, and a
 caller may leave such calls out.
 """
 
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from skipopu.numerics.jit import jit
 from skipopu.sim.dram_channel import advance
@@ -25,28 +22,21 @@ from skipopu.sim.dram_returns import next_of_run
 from skipopu.sim.dram_state import QUEUE, Records, channel_records
 from skipopu.spec.memory import Memory
 
-Counter = NDArray[np.int64]
 BOUNDARY = 4096  # bytes; AXI: no burst crosses a multiple of it
 COUNTERS = ("row_hits", "row_closed", "row_misses", "activations", "refreshes", "read_beats", "write_beats")
 
 
 class Dram(NamedTuple):
-    """State of one memory: record arrays ``channels`` [channel] and ``parameters`` [1]; see `dram_state`.
-
-    ``wake`` and ``write_responses`` (bursts) are views of shape [channel] into ``channels``.
-    """
+    """State of one memory: record arrays ``channels`` [channel] and ``parameters`` [1]; see `dram_state`."""
 
     channels: Records
     parameters: Records
-    wake: Counter
-    write_responses: Counter
 
 
 def new_dram(memory: Memory, channels: int | None = None) -> Dram:
     """Return a memory at tick 0, idle, all rows closed, with ``channels`` channels or all of the board's."""
     state = channel_records(memory, memory.channels if channels is None else channels)
-    views = (np.asarray(state[name]) for name in ("wake", "write_responses"))
-    return Dram(state, parameter_record(memory), *views)
+    return Dram(state, parameter_record(memory))
 
 
 def counters(dram: Dram) -> dict[str, int]:

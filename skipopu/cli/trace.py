@@ -22,6 +22,9 @@ SKIPS = {
     "K/V bytes": "kv_byte_skip",
 }
 Shape = Annotated[str | None, typer.Option(help="A shipped model shape or a .toml file.", show_default=SHAPE)]
+ShapeSettings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the shape, e.g. layers=2.")
+]
 Skip = Annotated[float | None, typer.Option(help="Mean skip rate.", show_default="the family's")]
 Seed = Annotated[int | None, typer.Option(help="Of the routing decisions.", show_default="0")]
 Knob = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the generator; repeatable.")]
@@ -35,6 +38,7 @@ def trace(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="T", help="The trace file.")],
     family: Annotated[str | None, typer.Argument(metavar="FAMILY", help="e.g. skipgpt or dense.")] = None,
     shape: Shape = None,
+    settings: ShapeSettings = None,
     prompt: Annotated[int, typer.Option(help="Tokens prefilled.")] = 128,
     decode: Annotated[int, typer.Option(help="Tokens decoded.")] = 1024,
     skip: Skip = None,
@@ -49,16 +53,25 @@ def trace(
 
     Of a FAMILY with synthetic routing, or of a --checkpoint that reads a --text.
     """
+    from skipopu.spec.model_shape import ModelShape
     from skipopu.trace import parse_knobs, synthesize, write_trace
 
-    generator = {"--shape": shape, "--skip": skip, "--seed": seed, "--knob": knob}
+    generator = {"--shape": shape, "--set": settings, "--skip": skip, "--seed": seed, "--knob": knob}
     model = {"--text": text, "--routers": routers, "--gumbel-seed": gumbel_seed}
     if (family is None) == (checkpoint is None):
         raise SpecError("give either a FAMILY, e.g. skipgpt, or --checkpoint DIR --text FILE")
     check_file(out)
     if family is not None:
         _refuse(model, "--checkpoint")
-        made = synthesize(family, shape or SHAPE, prompt, decode, skip, seed or 0, **parse_knobs(knob or ()))
+        made = synthesize(
+            family,
+            ModelShape.load(shape or SHAPE, tuple(settings or ())),
+            prompt,
+            decode,
+            skip,
+            seed or 0,
+            **parse_knobs(knob or ()),
+        )
     elif checkpoint is not None:
         _refuse(generator, "a FAMILY")
         made = _exported(checkpoint, text, routers, gumbel_seed, prompt, decode)

@@ -1,4 +1,4 @@
-"""The K/V round scheduler and the contents of the invariance buffer: which token comes from where, in which round.
+"""The K/V round scheduler and the invariance buffer's contents: which token comes from where, in which round.
 
 Functional part of block ``kv_buffer`` (SkipOPU §4.4): no timing here; `skipopu.sim.kv_buffer` says when.
 """
@@ -56,27 +56,37 @@ def place(sources: NDArray[np.int16], ports: int) -> Placement:
     token = np.arange(tokens)
     safe = np.maximum(sources, 0)
     order = order[safe, token]
-    return Placement(sources.astype(np.int16), (order % ports).astype(np.int16), (order // ports).astype(np.int32))
+    return Placement(
+        sources.astype(np.int16), (order % ports).astype(np.int16), (order // ports).astype(np.int32)
+    )
 
 
 def new_rounds(tokens: int, limits: Limits) -> Rounds:
     """Scratch for schedules of up to ``tokens`` tokens; kernels allocate nothing."""
     ports = limits.ports
     return Rounds(
-        np.zeros(tokens, np.int32), np.zeros(tokens, np.int16), np.zeros(tokens + 2, np.int32), np.zeros(ports, np.int32),
-        np.zeros((ports, limits.queue_depth), np.int32), np.zeros(ports, np.int32), np.zeros(ports, np.int32),
+        np.zeros(tokens, np.int32), np.zeros(tokens, np.int16), np.zeros(tokens + 2, np.int32),
+        np.zeros(ports, np.int32), np.zeros((ports, limits.queue_depth), np.int32),
+        np.zeros(ports, np.int32), np.zeros(ports, np.int32),
     )  # fmt: skip
 
 
 @jit
 def schedule(
-    limits: Limits, place: Placement, layer: int, tokens: int, valid: bool, track: bool, held: Any, rounds: Rounds
+    limits: Limits,
+    place: Placement,
+    layer: int,
+    tokens: int,
+    valid: bool,
+    track: bool,
+    held: Any,
+    rounds: Rounds,
 ) -> int:
     """Form the rounds in which the K/V of tokens [0, tokens) at ``layer`` are read; return their number.
 
-    ``held`` [tokens] marks the tokens in the buffer and is brought up to date for the next layer when ``track``
-    is set (decode); prefill reads past the buffer. In-order greedy rounds while the buffer is ``valid``,
-    per-port queues otherwise.
+    ``held`` [tokens] marks the tokens in the buffer; ``track`` (decode) brings it up to date for the next
+    layer, prefill reads past the buffer. In-order greedy rounds while the buffer is ``valid``, per-port queues
+    otherwise.
     """
     if not valid:
         held[:tokens] = 0
@@ -99,12 +109,20 @@ def _wanted_next(place: Placement, layer: int, token: int, newest: int) -> bool:
     """The next layer reuses this token's K/V; the newest token's own next decision is not known yet."""
     if layer + 1 >= place.source.shape[0] or token == newest:
         return False
-    return place.source[layer + 1, token] != layer + 1 and place.source[layer + 1, token] >= 0
+    source: int = place.source[layer + 1, token]
+    return 0 <= source <= layer
 
 
 @jit
 def _in_order(
-    limits: Limits, place: Placement, layer: int, tokens: int, held: Any, room: int, track: bool, rounds: Rounds
+    limits: Limits,
+    place: Placement,
+    layer: int,
+    tokens: int,
+    held: Any,
+    room: int,
+    track: bool,
+    rounds: Rounds,
 ) -> int:
     used = rounds.used
     used[:] = 0
@@ -140,7 +158,14 @@ def _in_order(
 
 @jit
 def _queued(
-    limits: Limits, place: Placement, layer: int, tokens: int, held: Any, room: int, track: bool, rounds: Rounds
+    limits: Limits,
+    place: Placement,
+    layer: int,
+    tokens: int,
+    held: Any,
+    room: int,
+    track: bool,
+    rounds: Rounds,
 ) -> int:
     queue, head, tail = rounds.queue, rounds.head, rounds.tail
     head[:] = 0
@@ -189,7 +214,7 @@ def _close(rounds: Rounds, count: int, entries: int) -> int:
 
 
 class Passes(NamedTuple):
-    """The row blocks of a trace in execution order, [passes] each: one K/V schedule a layer serves a whole pass."""
+    """The row blocks of a trace in execution order, [passes] each; a layer's K/V schedule serves a pass."""
 
     step: NDArray[np.int64]  # the trace's step
     first: NDArray[np.int64]  # first token of the block
@@ -210,7 +235,9 @@ def limits_of(overlay: Overlay, kv_token_bytes: int) -> Limits:
     b = overlay.kv_buffer
     usable = b.enabled and b.read_ports > 0 and b.write_ports > 0
     capacity = overlay.buffer_tokens(kv_token_bytes) if usable else 0
-    return Limits(overlay.dma.hbm_ports, overlay.tokens_per_round, b.read_ports, b.write_ports, capacity, b.queue_depth)
+    return Limits(
+        overlay.dma.hbm_ports, overlay.tokens_per_round, b.read_ports, b.write_ports, capacity, b.queue_depth
+    )
 
 
 def demand(limits: Limits, place: Placement, passes: Passes, queries: NDArray[np.bool_]) -> Demand:

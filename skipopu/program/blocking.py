@@ -45,8 +45,8 @@ class Places:
         self._next += tiles
         if self._next > self._tiles:
             raise SpecError(
-                f"{self._what}: beyond capacity, needs {self._next} row tiles of the global buffer at {name!r};"
-                f" global_buffer.tiles = {self._tiles}; shorten the sequence or enlarge global_buffer.tiles"
+                f"{self._what}: beyond capacity, needs {self._next} row tiles of the global buffer"
+                f" at {name!r}; global_buffer.tiles = {self._tiles}; shorten the sequence or enlarge global_buffer.tiles"
             )
         return self
 
@@ -81,7 +81,9 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     }
     key = min(limits, key=lambda k: limits[k])
     if limits[key] < 1:
-        raise SpecError(f"shape {shape.name}: beyond capacity, {key} does not hold one row of a prefill pass; enlarge it")
+        raise SpecError(
+            f"shape {shape.name}: beyond capacity, {key} does not hold one row of a prefill pass; enlarge it"
+        )
     return limits[key]
 
 
@@ -95,5 +97,6 @@ def check_decode(shape: ModelShape, overlay: Overlay) -> None:
         )
     if shape.queries_per_kv_head > overlay.ifm.rows:
         raise SpecError(
-            f"shape {shape.name}: ifm.rows = {overlay.ifm.rows}; needs {shape.queries_per_kv_head} query heads a key head"
+            f"shape {shape.name}: ifm.rows = {overlay.ifm.rows}; must hold the query heads of a key head;"
+            f" nearest: {shape.queries_per_kv_head}"
         )

@@ -2,7 +2,7 @@
 
 Every instruction declares the regions (parts of the global buffer, of DDR4, of the K/V cache, mask registers,
 constants halves) it reads and writes. A hazard between two engines becomes one signal and one wait; a hazard
-inside an engine needs nothing but order, except that a matrix operation must fence off results still in flight.
+inside an engine needs nothing but order, except that a matrix operation must fence off results in flight.
 """
 
 from collections.abc import Hashable, Iterable
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from skipopu.program.isa import COLUMN, ENGINE_OF, ENGINES, FIELDS, Fields, Opcode
 from skipopu.spec.ledger import Block
-
 
 
 class Tiles(NamedTuple):
@@ -37,7 +36,7 @@ class _Access:
 
 
 class Builder:
-    """Collects a program; ``step``, ``layer`` and ``first_row`` of the current position tag each instruction."""
+    """Collects a program; ``step``, ``layer``, ``first_row`` of the current position tag each instruction."""
 
     def __init__(self) -> None:
         self.rows: list[list[int]] = []
@@ -51,9 +50,14 @@ class Builder:
         self._fence = -1  # newest fenced matrix operation: everything before it is written
 
     def emit(
-        self, opcode: Opcode, reads: Iterable[Region] = (), writes: Iterable[Region] = (), ignore: int = -1, **fields: int
+        self,
+        opcode: Opcode,
+        reads: Iterable[Region] = (),
+        writes: Iterable[Region] = (),
+        ignore: int = -1,
+        **fields: int,
     ) -> int:
-        """Append an instruction and return its index; hazards against ``ignore`` are handled by the stream flag."""
+        """Append an instruction and return its index; the stream flag handles hazards against ``ignore``."""
         row = [0] * len(FIELDS)
         row[0] = opcode
         for name, value in fields.items():
@@ -62,7 +66,8 @@ class Builder:
         self.rows.append(row)
         self.tags.append((self.step, self.layer, self.first_row))
         self._engine.append(engine)
-        newest: dict[int, int] = {}  # an engine is in order: waiting for its newest producer covers the older ones
+        # an engine is in order: waiting for its newest producer covers the older ones
+        newest: dict[int, int] = {}
         for producer in self._hazards(reads, writes, index, engine) - {ignore}:
             source = self._engine[producer]
             newest[source] = max(newest.get(source, -1), producer)
@@ -70,7 +75,9 @@ class Builder:
             self._order(producer, index, engine)
         return index
 
-    def _hazards(self, reads: Iterable[Region], writes: Iterable[Region], index: int, engine: int) -> set[int]:
+    def _hazards(
+        self, reads: Iterable[Region], writes: Iterable[Region], index: int, engine: int
+    ) -> set[int]:
         found: set[int] = set()
         for region in reads:
             found.update(access.writer for access in self._touching(region))
@@ -86,12 +93,20 @@ class Builder:
         """Accesses of the region and, for a range of the global buffer, of every range that overlaps it."""
         if not isinstance(region, Tiles):
             return [self._access[region]] if region in self._access else []
-        return [a for r, a in self._access.items() if isinstance(r, Tiles) and r.first < region.end and region.first < r.end]
+        return [
+            a
+            for r, a in self._access.items()
+            if isinstance(r, Tiles) and r.first < region.end and region.first < r.end
+        ]
 
     def _replace(self, region: Region, index: int) -> None:
         """Make ``index`` the writer; ranges inside a rewritten range of the global buffer are history."""
         if isinstance(region, Tiles):
-            inside = [r for r in self._access if isinstance(r, Tiles) and region.first <= r.first and r.end <= region.end]
+            inside = [
+                r
+                for r in self._access
+                if isinstance(r, Tiles) and region.first <= r.first and r.end <= region.end
+            ]
             for r in inside:
                 del self._access[r]
         self._access[region] = _Access(writer=index)

@@ -16,8 +16,8 @@ from skipopu.trace import Trace
 def compile_trace(trace: Trace, overlay: Overlay, board: Board) -> Program:
     """Compile a trace of prefill and decode steps.
 
-    Raises SpecError for what the compiler cannot carry (several caches, events, ragged groups) and for a model
-    or a sequence that does not fit.
+    Raises SpecError for what the compiler cannot carry (several caches, events, ragged groups) and for a
+    model or a sequence that does not fit.
     """
     context = resolve(trace, overlay, board)
     emitter = Emitter(context)

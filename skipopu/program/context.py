@@ -78,27 +78,38 @@ def _passes(trace: Trace, row_block: int) -> Passes:
             first.append(start + offset)
             rows.append(min(row_block, count - offset))
             decode.append(count == 1 and trace.steps.phase[s] == StepPhase.DECODE)
-    ints = (np.array(a, np.int64) for a in (step, first, rows))
-    return Passes(*ints, np.array(decode, np.bool_))
+    ints = [np.array(a, np.int64) for a in (step, first, rows)]
+    return Passes(ints[0], ints[1], ints[2], np.array(decode, np.bool_))
 
 
 def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board) -> None:
     allowed = {int(StepPhase.PREFILL), int(StepPhase.DECODE)}
     for s, phase in enumerate(trace.steps.phase):
         if int(phase) not in allowed:
-            raise SpecError(f"trace step {s}: phase {StepPhase(phase).name.lower()}; the compiler takes prefill and decode")
+            raise SpecError(
+                f"trace step {s}: phase {StepPhase(phase).name.lower()};"
+                " the compiler takes prefill and decode"
+            )
         if phase == StepPhase.DECODE and trace.steps.token_count[s] != 1:
-            raise SpecError(f"trace step {s}: decode of {trace.steps.token_count[s]} tokens; expected 1, the batch size")
+            raise SpecError(
+                f"trace step {s}: decode of {trace.steps.token_count[s]} tokens; expected 1, the batch size"
+            )
     if len(set(trace.steps.cache.tolist())) > 1:
         raise SpecError("trace: several K/V caches; the compiler takes one")
     if trace.events:
-        raise SpecError(f"trace: event {trace.events[0].kind.name.lower()}; the compiler takes traces without events")
+        raise SpecError(
+            f"trace: event {trace.events[0].kind.name.lower()}; the compiler takes traces without events"
+        )
     known = {"rows_q", "rows_kv", "rows_ffn", "token_ids", "positions", "token_class"}
     extra = sorted(set(trace.arrays) - known)
     if extra:
-        raise SpecError(f"trace: array {extra[0]!r} changes what is executed; the compiler takes row masks only")
+        raise SpecError(
+            f"trace: array {extra[0]!r} changes what is executed; the compiler takes row masks only"
+        )
     if shape.dimensions.kv_heads % 2:
-        raise SpecError(f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even")
+        raise SpecError(
+            f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even"
+        )
     _check_board(trace, shape, overlay, board)
 
 
@@ -109,10 +120,11 @@ def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board
             f" {board.hbm.channels}; nearest: {board.hbm.channels}"
         )
     router = trace.header.router
-    logits = 0 if router.kind != "linear" else 4 if router.ffn_input == "layer_input" else 2
-    constants = shape.dimensions.hidden_size * FP16_BYTES * (1 + logits)
+    routers = 0 if router.kind == "none" else 2 if router.ffn_input == "layer_input" else 1
+    width = router.hidden if router.kind in BOTTLENECK_AND_MLP else shape.dimensions.hidden_size
+    constants = FP16_BYTES * (shape.dimensions.hidden_size + 2 * routers * width)
     if constants > overlay.constants.half_bytes:
         raise SpecError(
-            f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes}; gamma and {logits} router columns"
-            f" need {constants}; nearest: {constants}"
+            f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes};"
+            f" gamma and {2 * routers} router columns need {constants}; nearest: {constants}"
         )

@@ -11,7 +11,7 @@ def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
     layers = e.c.shape.dimensions.layers
     e.places = _places(e, rounds)
     e.b.step, e.b.first_row, e.b.layer = step, token, -1
-    e.load("embedding", _token_id(e, token), "x", e.places["x"], 1, e.c.tiles.x)
+    e.load("embedding", _token_id(e, token) * e.c.tiles.x, "x", e.places["x"], 1, e.c.tiles.x)
     for layer in range(layers):
         e.b.layer = layer
         together = e.c.trace.header.router.ffn_input == "layer_input"
@@ -33,14 +33,22 @@ def emit_head(e: Emitter, place: str, source: int) -> None:
             name, held, {}, [place], ["logits", "next_token"], first=first, count=count, layer=-1,
             source=source, operand=e.places["xn"], target=target, rows=1, normalize=normalize,
         )  # fmt: skip
-        e.store("logits", 0, "logits", target, 1, -(-count // dot))
+        e.store("logits", first // dot, "logits", target, 1, -(-count // dot))
         normalize = 0
 
 
 def _places(e: Emitter, rounds: int) -> Places:
     d, t = e.c.shape.dimensions, e.c.tiles
     places = Places(e.c.overlay, f"sequence of {e.c.trace.tokens} tokens")
-    for name, tiles in (("x", t.x), ("xn", t.x), ("q", t.q), ("k", t.kv), ("v", t.kv), ("o", t.q), ("h", t.ffn)):
+    for name, tiles in (
+        ("x", t.x),
+        ("xn", t.x),
+        ("q", t.q),
+        ("k", t.kv),
+        ("v", t.kv),
+        ("o", t.q),
+        ("h", t.ffn),
+    ):
         places.add(name, tiles)
     places.add("router", t.router).add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
     return places.add("scores", d.attention_heads * rounds)
@@ -67,15 +75,17 @@ def _attention(e: Emitter, token: int) -> None:
                 target=p["x"], rows=1, post=int(Post.RESIDUAL),
             )  # fmt: skip
             continue
-        emit_projection(e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize)
+        emit_projection(
+            e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize
+        )
         normalize = 0
         if name != "q" and first + count == e.c.shape.kv_size:
             e.append_kv(int(name == "v"), name, p[name], 1, kv_gate)
 
 
 def emit_projection(
-    e: Emitter, name: str, held: Region, gate: dict[str, int], first: int, count: int, places: tuple[str, str, str],
-    rows: int, normalize: int,
+    e: Emitter, name: str, held: Region, gate: dict[str, int], first: int, count: int,
+    places: tuple[str, str, str], rows: int, normalize: int,
 ) -> None:  # fmt: skip
     """Part of the K, V or Q projection; ``places`` are X, normalised X and the result."""
     x, xn, target = places
@@ -103,15 +113,23 @@ def emit_context(
 
 
 def _kv_product(
-    e: Emitter, opcode: Opcode, tokens: int, gate: dict[str, int], pair: int, pairs: int, source: str, target: str, rows: int
+    e: Emitter,
+    opcode: Opcode,
+    tokens: int,
+    gate: dict[str, int],
+    pair: int,
+    pairs: int,
+    source: str,
+    target: str,
+    rows: int,
 ) -> None:
     statistics = f"maximum {source if opcode == Opcode.CONTEXT else target}"
-    reads = [source, statistics] if opcode == Opcode.CONTEXT else [source]
-    writes = [target] if opcode == Opcode.CONTEXT else [target, statistics]
+    reads: list[Region] = [source, statistics] if opcode == Opcode.CONTEXT else [source]
+    writes: list[Region] = [target] if opcode == Opcode.CONTEXT else [target, statistics]
     e.emit(
-        opcode, [*reads, *e.gate_reads(gate)], writes, source=e.places[source], target=e.places[target], rows=rows,
-        k_tiles=e.c.tiles.head, tokens=tokens, pair=pair, pairs=pairs, group=e.c.shape.queries_per_kv_head,
-        layer=e.b.layer, **gate,
+        opcode, [*reads, *e.gate_reads(gate)], writes, source=e.places[source], target=e.places[target],
+        rows=rows, k_tiles=e.c.tiles.head, tokens=tokens, pair=pair, pairs=pairs,
+        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, **gate,
     )  # fmt: skip
 
 
@@ -120,13 +138,13 @@ def _ffn(e: Emitter) -> None:
     emit_gate_up(e, gate, "x", "xn", "h", 1)
     for name, first, count, held in e.projections("down"):
         e.matmul(
-            name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"], operand=p["x"], target=p["x"],
-            rows=1, post=int(Post.RESIDUAL),
+            name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"], operand=p["x"],
+            target=p["x"], rows=1, post=int(Post.RESIDUAL),
         )  # fmt: skip
 
 
 def emit_gate_up(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows: int) -> None:
-    """Interleaved gate and up projections with SwiGLU; the first part normalises X from place ``x`` into ``xn``."""
+    """Interleaved gate and up projections with SwiGLU; the first part normalises place ``x`` into ``xn``."""
     p, normalize = e.places, 1
     for name, first, count, held in e.projections("gate_up"):
         e.matmul(

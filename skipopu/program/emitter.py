@@ -20,6 +20,8 @@ class Emitter:
         self.c = context
         self.b = Builder()
         self._half = 0
+        self._constants: dict[tuple[int, str], int] = {}  # (layer, what) → its first 64-byte word
+        self._constants_end = 0
         self._mask = {"attention": 0, "ffn": 0}
         self.gamma: Region = ""
         self.places = Places(context.overlay, "nothing")
@@ -30,7 +32,9 @@ class Emitter:
         room = context.overlay.constants.half_bytes // self.channel_bytes
         self.most_channels = max(room // self.columns, 1) * self.columns
 
-    def emit(self, opcode: Opcode, reads: list[Region], writes: list[Region], ignore: int = -1, **fields: int) -> int:
+    def emit(
+        self, opcode: Opcode, reads: list[Region], writes: list[Region], ignore: int = -1, **fields: int
+    ) -> int:
         """Emit with place names of the current layout standing for their tiles of the global buffer."""
         return self.b.emit(opcode, map(self._region, reads), map(self._region, writes), ignore, **fields)
 
@@ -40,37 +44,45 @@ class Emitter:
 
     # --- DDR4 -----------------------------------------------------------------------------------------
 
-    def constants(self, size: int) -> Region:
-        """Load ``size`` bytes into the next constants half and return its region."""
+    def constants(self, what: str, size: int) -> Region:
+        """Load ``size`` bytes of this layer's ``what`` into the next constants half and return its region."""
         half, self._half = self._half, 1 - self._half
         region = ("constants", half)
         words = math.ceil(size / ADDRESS_UNIT)
-        self.emit(
-            Opcode.LOAD_CONSTANTS, [], [region], columns=words, half=half, address=self._ddr("constants")
-        )
+        at = self._constants.setdefault((self.b.layer, what), self._constants_end)
+        self._constants_end = max(self._constants_end, at + words)
+        address = self._ddr("constants") + at
+        self.emit(Opcode.LOAD_CONSTANTS, [], [region], columns=words, half=half, address=address)
         return region
 
-    def load(self, what: str, row: int, place: Region, target: int, rows: int, tiles: int, **fields: int) -> int:
-        """Load rows of a DDR4 tensor into the global buffer at ``target``; ``row`` is the first token."""
-        address = self._ddr(what) + row * tiles * self.c.overlay.tile_bytes // ADDRESS_UNIT
-        gates = self.gate_reads(fields)
+    def load(
+        self, what: str, at: int, place: Region, target: int, rows: int, tiles: int, **fields: int
+    ) -> int:
+        """Load rows of a DDR4 tensor, from its tile ``at`` on, into the global buffer at ``target``."""
+        reads = [self._tensor(what), *self.gate_reads(fields)]
         return self.emit(
-            Opcode.LOAD_ROWS, [self._tensor(what), *gates], [place], address=address, target=target, rows=rows,
+            Opcode.LOAD_ROWS, reads, [place], address=self._tile(what, at), target=target, rows=rows,
             k_tiles=tiles, **fields,
         )  # fmt: skip
 
-    def store(self, what: str, row: int, place: Region, source: int, rows: int, tiles: int, **fields: int) -> int:
-        """Store rows of the global buffer at ``source`` to a DDR4 tensor."""
-        address = self._ddr(what) + row * tiles * self.c.overlay.tile_bytes // ADDRESS_UNIT
+    def store(
+        self, what: str, at: int, place: Region, source: int, rows: int, tiles: int, **fields: int
+    ) -> int:
+        """Store rows of the global buffer at ``source`` to a DDR4 tensor, from its tile ``at`` on."""
+        reads = [place, *self.gate_reads(fields)]
         return self.emit(
-            Opcode.STORE_ROWS, [place, *self.gate_reads(fields)], [self._tensor(what)], address=address, source=source, rows=rows, k_tiles=tiles, **fields,
+            Opcode.STORE_ROWS, reads, [self._tensor(what)], address=self._tile(what, at), source=source, rows=rows,
+            k_tiles=tiles, **fields,
         )  # fmt: skip
 
     def _tensor(self, what: str) -> Region:
-        """Region of a DDR4 tensor: X, Q and O by row block; an embedding depends on the token chosen before."""
+        """Region of a DDR4 tensor: X, Q, O by row block; an embedding depends on the token chosen before."""
         if what == "embedding":
             return "next_token"
         return (what, self.b.first_row) if what in ("x", "q", "o") else ("ddr", what)
+
+    def _tile(self, what: str, at: int) -> int:
+        return self._ddr(what) + at * self.c.overlay.tile_bytes // ADDRESS_UNIT
 
     def _ddr(self, what: str) -> int:
         return self.c.memory.ddr[what] // ADDRESS_UNIT
@@ -78,39 +90,49 @@ class Emitter:
     # --- routing --------------------------------------------------------------------------------------
 
     def gate(self, module: str, layer: int) -> dict[str, int]:
-        """Fields that bind an instruction to the row mask of a module; none where the module has no router."""
+        """Fields that bind an instruction to a module's row mask; none where the module has no router."""
         if not self.c.routed(module, layer):
             return {}
         return {"gate": int(GATES[module]), "mask": self._mask[module]}
 
     def gate_reads(self, fields: dict[str, int]) -> list[Region]:
+        """Regions that an instruction with these fields reads for its gate."""
         gate = fields.get("gate", 0)
         return [("mask", gate, fields["mask"])] if gate else []
 
-    def route(self, modules: tuple[str, ...], place: Region, source: int, rows: int, stream_from: int = -1) -> None:
-        """Row statistics of X at ``source`` and the routers of ``modules``, from a stream or from the buffer."""
-        layer, d, tiles = self.b.layer, self.c.shape.dimensions, self.c.tiles
-        routed = tuple(m for m in modules if self.c.routed(m, layer))
-        hidden = self.c.router_hidden
+    def route(
+        self, modules: tuple[str, ...], place: Region, source: int, rows: int, stream_from: int = -1
+    ) -> None:
+        """Row statistics of X at ``source`` and the routers of ``modules``, from a stream or the buffer."""
+        width, hidden = self.c.shape.dimensions.hidden_size, self.c.router_hidden
+        routed = tuple(m for m in modules if self.c.routed(m, self.b.layer))
         logits = 0 if hidden else 2 * len(routed)
-        held = self.gamma = self.constants(d.hidden_size * FP16_BYTES * (1 + logits))
+        # gamma stays in its half until the projections, so the hidden routers' last layers come with it
+        size = width * (1 + logits) + 2 * hidden * len(routed)
+        held = self.gamma = self.constants(f"gamma {' '.join(modules)}", size * FP16_BYTES)
         streamed = {"stream": 1} if stream_from >= 0 else {}
         self._masks(
-            () if hidden else routed, [place, held], [place] if streamed else [], stream_from, columns=logits, source=source,
-            rows=rows, k_tiles=tiles.x, normalize=1, **streamed,
+            () if hidden else routed, [place, held], [place] if streamed else [], stream_from, columns=logits,
+            source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=1, **streamed,
         )  # fmt: skip
         for module in routed if hidden else ():
             self._hidden_router(module, place, source, rows)
 
     def _masks(
-        self, routed: tuple[str, ...], reads: list[Region], writes: list[Region], stream_from: int, **fields: int
+        self,
+        routed: tuple[str, ...],
+        reads: list[Region],
+        writes: list[Region],
+        stream_from: int,
+        **fields: int,
     ) -> None:
-        for module in routed:
-            self._mask[module] = 1 - self._mask[module]
-        masks = [("mask", int(GATES[m]), self._mask[m]) for m in routed]
-        gate = GATES[routed[0]] if len(routed) == 1 else Gate.ALL
-        mask = self._mask[routed[0]] if routed else 0
-        self.emit(Opcode.ROUTE, reads, [*masks, "statistics", *writes], stream_from, gate=int(gate), mask=mask, **fields)
+        # a route has one register number for all the masks it writes
+        mask = 1 - self._mask[routed[0]] if routed else 0
+        self._mask |= dict.fromkeys(routed, mask)
+        masks = [("mask", int(GATES[m]), mask) for m in routed]
+        gate = int(GATES[routed[0]] if len(routed) == 1 else Gate.ALL)
+        regions = [*masks, "statistics", *writes]
+        self.emit(Opcode.ROUTE, reads, regions, stream_from, gate=gate, mask=mask, **fields)
 
     def _hidden_router(self, module: str, place: Region, source: int, rows: int) -> None:
         """A two-layer router: D → hidden from HBM in FP16, then hidden → 2 from the constants."""
@@ -118,16 +140,18 @@ class Emitter:
         post = Post.RELU if self.c.trace.header.router.kind == "mlp" else Post.NONE
         target = self.places["router"]
         self.weights(name, {})
-        held = self.constants(2 * self.c.router_hidden * FP16_BYTES)
         self.emit(
-            Opcode.MATMUL, [place], ["router"], source=source, target=target, rows=rows, k_tiles=self.c.tiles.x,
-            columns=self.c.router_hidden, datatype=1, post=int(post),
+            Opcode.MATMUL, [place], ["router"], source=source, target=target, rows=rows,
+            k_tiles=self.c.tiles.x, columns=self.c.router_hidden, datatype=1, post=int(post),
         )  # fmt: skip
-        self._masks((module,), ["router", held], [], -1, columns=2, source=target, rows=rows, k_tiles=tiles)
+        reads: list[Region] = ["router", self.gamma]
+        self._masks((module,), reads, [], -1, columns=2, source=target, rows=rows, k_tiles=tiles)
 
     # --- products -------------------------------------------------------------------------------------
 
-    def weights(self, name: str, gate: dict[str, int], first: int = 0, count: int = -1, layer: int | None = None) -> None:
+    def weights(
+        self, name: str, gate: dict[str, int], first: int = 0, count: int = -1, layer: int | None = None
+    ) -> None:
         """Stream the columns [first, first + count) of a weight matrix, or all of it."""
         matrix = self.c.memory.matrices[self.b.layer if layer is None else layer, name]
         overlay = self.c.overlay
@@ -159,27 +183,33 @@ class Emitter:
         parts = []
         for name in names:
             columns = self.c.memory.matrices[self.b.layer if layer is None else layer, name].columns
-            parts += [(name, f, min(self.most_channels, columns - f)) for f in range(0, columns, self.most_channels)]
+            parts += [
+                (name, f, min(self.most_channels, columns - f)) for f in range(0, columns, self.most_channels)
+            ]
         while parts:
             total, n = 0, 0
             while n < len(parts) and total + parts[n][2] <= self.most_channels:
                 total, n = total + parts[n][2], n + 1
-            held = self.constants(total * self.channel_bytes)
+            held = self.constants(f"scales {parts[0][0]} {parts[0][1]}", total * self.channel_bytes)
             for name, first, count in parts[:n]:
                 yield name, first, count, held
             parts = parts[n:]
 
     # --- attention ------------------------------------------------------------------------------------
 
-    def read_kv(self, value: int, tokens: int, gate: dict[str, int], pair: int, pairs: int, rows: int) -> None:
+    def read_kv(
+        self, value: int, tokens: int, gate: dict[str, int], pair: int, pairs: int, rows: int
+    ) -> None:
         """Stream the K or V rounds of ``tokens`` tokens for head pairs [pair, pair + pairs)."""
+        reads = [("kv", self.b.layer, value), *self.gate_reads(gate)]
         self.emit(
-            Opcode.READ_KV, [("kv", self.b.layer, value), *self.gate_reads(gate)], [], layer=self.b.layer, value=value,
-            tokens=tokens, pair=pair, pairs=pairs, rows=rows, **gate,
+            Opcode.READ_KV, reads, [], layer=self.b.layer, value=value, tokens=tokens, pair=pair, pairs=pairs,
+            rows=rows, **gate,
         )  # fmt: skip
 
     def append_kv(self, value: int, place: Region, source: int, rows: int, gate: dict[str, int]) -> None:
         """Append the K or V rows at ``source`` to the cache."""
         self.emit(
-            Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)], layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv, **gate,
+            Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)],
+            layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv, **gate,
         )  # fmt: skip

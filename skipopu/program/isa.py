@@ -1,4 +1,4 @@
-"""The instruction set: one 256-bit word an instruction, one instruction a matrix operation, load, store or K/V pass.
+"""The instruction set: a 256-bit word an instruction, one for each matrix operation, load, store or K/V pass.
 
 Six engines execute in order and run ahead of one another. For every ordered pair of engines there is one
 counting semaphore; an instruction names the engines it waits for and the engines it signals, one bit each.
@@ -76,8 +76,8 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("gate", 2),
     ("mask", 1),  # which of the two mask registers a route writes and a gate reads
     ("fence", 1),  # wait until the results of earlier matrix operations are written
-    ("compact", 1),  # load/store only the gated rows; without it the whole block, or nothing where no row is gated
-    ("normalize", 1),  # matmul: RMSNorm on the way in, first column block; route: accumulate the row statistics
+    ("compact", 1),  # load/store the gated rows; without it the whole block, or nothing if no row is gated
+    ("normalize", 1),  # matmul: RMSNorm of the first column block's input; route: row statistics
     ("stream", 1),  # hand over tile by tile from load to route
     ("value", 1),  # K or V
     ("datatype", 1),  # weights INT4 or FP16
@@ -117,7 +117,7 @@ assert (PLACES[-1][0] + 1) * WORD_BITS // 8 <= INSTRUCTION_BYTES
 
 
 def encode(fields: Fields) -> Words:
-    """Encode a field table [n, len(FIELDS)] into words [n, 4]; raises SpecError where a value does not fit."""
+    """Encode a field table [n, len(FIELDS)] into words [n, 4]; raises SpecError if a value does not fit."""
     words = np.zeros((len(fields), INSTRUCTION_BYTES * 8 // WORD_BITS), np.uint64)
     for column, (word, shift, width) in enumerate(PLACES):
         values = fields[:, column]
@@ -132,7 +132,7 @@ def encode(fields: Fields) -> Words:
 
 
 def decode(words: Words) -> Fields:
-    """Decode words [n, 4] into a field table [n, len(FIELDS)]; raises SpecError for an illegal opcode or stray bits."""
+    """Decode words [n, 4] into fields [n, len(FIELDS)]; raises SpecError for illegal opcodes, stray bits."""
     fields = np.zeros((len(words), len(FIELDS)), np.int64)
     rest = words.copy()
     for column, (word, shift, width) in enumerate(PLACES):
@@ -141,7 +141,9 @@ def decode(words: Words) -> Fields:
         rest[:, word] &= ~(mask << np.uint64(shift))
     illegal = np.flatnonzero(fields[:, 0] > max(Opcode))
     if illegal.size:
-        raise SpecError(f"instruction {illegal[0]}: illegal opcode {fields[illegal[0], 0]}; valid: 0..{max(Opcode)}")
+        raise SpecError(
+            f"instruction {illegal[0]}: illegal opcode {fields[illegal[0], 0]}; valid: 0..{max(Opcode)}"
+        )
     stray = np.flatnonzero(rest.any(axis=1))
     if stray.size:
         raise SpecError(f"instruction {stray[0]}: reserved bits are set; encode with this version of skipopu")
@@ -164,5 +166,6 @@ def _line(index: int, row: NDArray[np.int64]) -> str:
     for name in NAMES[3:]:
         value = int(row[COLUMN[name]])
         if value:
-            parts.append(f"{name}={symbols[name](value).name.lower()}" if name in symbols else f"{name}={value}")
+            text = symbols[name](value).name.lower() if name in symbols else value
+            parts.append(f"{name}={text}")
     return " ".join(parts)

@@ -8,7 +8,7 @@ from skipopu.trace import StepPhase, Trace
 
 
 def macs(trace: Trace) -> NDArray[np.int64]:
-    """Return multiply-accumulates [Phase]: projections, causal attention, FFN, routers and one LM head row a step."""
+    """Return multiply-accumulates [Phase]: projections, attention, FFN, routers, an LM head row a step."""
     s = trace.header.shape
     d = s.dimensions
     q, kv, ffn = (trace.rows(kind) for kind in ("q", "kv", "ffn"))
@@ -19,7 +19,9 @@ def macs(trace: Trace) -> NDArray[np.int64]:
     for step in range(len(trace.steps)):
         phase = Phase.DECODE if trace.steps.phase[step] == StepPhase.DECODE else Phase.PREFILL
         first = int(trace.steps.first_token[step])
-        found[phase] += token[first : first + int(trace.steps.token_count[step])].sum() + d.hidden_size * d.vocabulary
+        found[phase] += (
+            token[first : first + int(trace.steps.token_count[step])].sum() + d.hidden_size * d.vocabulary
+        )
     return found
 
 

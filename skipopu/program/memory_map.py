@@ -14,7 +14,7 @@ STRIPE = 4096  # AXI bursts may not cross 4 KiB
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight matrix in HBM: ``k_tiles`` × ``columns``, at byte ``offset`` of every port, ``chunk_sets`` long."""
+    """A weight matrix in HBM: ``k_tiles`` × ``columns``, from byte ``offset`` of every port on."""
 
     offset: int
     k_tiles: int
@@ -39,14 +39,16 @@ class MemoryMap:
 
 
 def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: str) -> int:
-    """Core cycles all ports need to deliver the matrix: whole column blocks, then what is left, padded to a chunk set."""
+    """Core cycles all ports need to deliver the matrix: whole column blocks, then the rest, padded."""
     full, rest = divmod(columns, overlay.pe_array.columns)
     size = full * overlay.weight_tile_bytes(overlay.pe_array.columns, datatype)
     size += overlay.weight_tile_bytes(rest, datatype)
     return math.ceil(k_tiles * size / overlay.hbm_bytes_per_cycle)
 
 
-def layer_matrices(shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int) -> dict[str, tuple[int, int, str]]:
+def layer_matrices(
+    shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int
+) -> dict[str, tuple[int, int, str]]:
     """Return name → (rows of the weight matrix, columns, datatype) of one layer in streaming order."""
     d, w = shape.dimensions, overlay.datatypes.weights
     head = overlay.head_storage(d.head_dim)
@@ -63,12 +65,18 @@ def layer_matrices(shape: ModelShape, overlay: Overlay, router_hidden: int, rout
     return found
 
 
-def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router_hidden: int) -> MemoryMap:
+def map_memory(
+    shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router_hidden: int
+) -> MemoryMap:
     """Lay out weights and a K/V cache of ``tokens``; raises SpecError where they do not fit the board."""
     d, dot = shape.dimensions, overlay.pe_array.dot_length
     matrices: dict[tuple[int, str], Matrix] = {}
     offset = 0
-    wanted = [(layer, n, m) for layer in range(d.layers) for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()]
+    wanted = [
+        (layer, n, m)
+        for layer in range(d.layers)
+        for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()
+    ]
     wanted.append((-1, "lm_head", (d.hidden_size, d.vocabulary, overlay.datatypes.lm_head)))
     for layer, name, (rows, columns, datatype) in wanted:
         k_tiles = math.ceil(rows / dot)
@@ -78,36 +86,39 @@ def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, r
     vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
     slots = math.ceil(tokens / overlay.dma.hbm_ports)
     _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * vector, tokens)
-    return MemoryMap(matrices, offset, slots, vector, _ddr_map(shape, tokens, board))
+    return MemoryMap(matrices, offset, slots, vector, _ddr_map(shape, overlay, tokens, board))
 
 
-def _check_hbm(shape: ModelShape, overlay: Overlay, board: Board, weights: int, cache: int, tokens: int) -> None:
+def _check_hbm(
+    shape: ModelShape, overlay: Overlay, board: Board, weights: int, cache: int, tokens: int
+) -> None:
     ports, room = overlay.dma.hbm_ports, board.hbm.capacity_bytes
     if weights > room:
         raise SpecError(
-            f"shape {shape.name}: {weights * ports / 1e9:.2f} GB of weights, {room * ports / 1e9:.2f} GB of HBM behind"
-            f" {ports} ports; use a smaller model, datatypes.weights=int4 or datatypes.lm_head=int4"
+            f"shape {shape.name}: {weights * ports / 1e9:.2f} GB of weights,"
+            f" {room * ports / 1e9:.2f} GB of HBM behind {ports} ports; use a smaller model, datatypes.weights=int4 or datatypes.lm_head=int4"
         )
     if weights + cache > room:
         most = int(tokens * (room - weights) / cache)
         raise SpecError(
-            f"sequence of {tokens} tokens: beyond capacity, {room - weights} bytes a port are left for K/V and"
-            f" {cache} are needed; shorten it to about {most} tokens"
+            f"sequence of {tokens} tokens: beyond capacity, {room - weights} bytes a port are left for K/V"
+            f" and {cache} are needed; shorten it to about {most} tokens"
         )
 
 
-def _ddr_map(shape: ModelShape, tokens: int, board: Board) -> dict[str, int]:
+def _ddr_map(shape: ModelShape, overlay: Overlay, tokens: int, board: Board) -> dict[str, int]:
     d = shape.dimensions
-    widest = max(d.hidden_size, shape.query_size)
+    row = math.ceil(d.hidden_size / overlay.pe_array.dot_length) * overlay.tile_bytes
+    heads = d.attention_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
     sizes = {
-        "embedding": d.vocabulary * d.hidden_size * FP16_BYTES,
+        "embedding": d.vocabulary * row,
         "constants": d.layers * 64 * (d.hidden_size + d.intermediate_size) + 8 * d.vocabulary,
-        "x": tokens * d.hidden_size * FP16_BYTES,
-        "q": tokens * widest * FP16_BYTES,
-        "o": tokens * widest * FP16_BYTES,
+        "x": tokens * row,
+        "q": tokens * heads,
+        "o": tokens * heads,
         "scores0": 2**29,
         "scores1": 2**29,
-        "logits": d.vocabulary * FP16_BYTES,
+        "logits": d.vocabulary * FP16_BYTES + overlay.tile_bytes,
         "program": 2**30,
     }
     starts, offset = {}, 0
@@ -116,5 +127,7 @@ def _ddr_map(shape: ModelShape, tokens: int, board: Board) -> dict[str, int]:
         offset += math.ceil(size / STRIPE) * STRIPE
     room = board.ddr.capacity_bytes * board.ddr.channels
     if offset > room:
-        raise SpecError(f"shape {shape.name}: DDR4 needs {offset} bytes, the board has {room}; use a smaller vocabulary")
+        raise SpecError(
+            f"shape {shape.name}: DDR4 needs {offset} bytes, the board has {room}; use a smaller vocabulary"
+        )
     return starts

@@ -13,14 +13,14 @@ Part = tuple[str, int, int, Region]
 
 
 def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
-    """Emit a prefill step: embeddings to DDR4, then layer by layer and block by block, then the last row's logits."""
+    """Emit a prefill step: embeddings to DDR4, layers block by block, then the last row's logits."""
     e.b.step, e.b.layer = step, -1
     t = e.c.tiles
     for first, rows, _ in blocks:
         e.b.first_row = first
         e.places = _places(e, "embedding").add("x", rows * t.x)
         e.load("embedding", 0, "x", e.places["x"], rows, t.x)
-        e.store("x", first, "x", e.places["x"], rows, t.x)
+        e.store("x", first * t.x, "x", e.places["x"], rows, t.x)
     for layer in range(e.c.shape.dimensions.layers):
         for block in blocks:
             e.b.layer, e.b.first_row = layer, block[0]
@@ -38,14 +38,14 @@ def _last_row(e: Emitter, block: Block) -> None:
     places = _places(e, "LM head").add("x", t.x).add("xn", t.x)
     places.add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
     e.places, e.b.layer = places, -1
-    e.load("x", block[0] + block[1] - 1, "x", e.places["x"], 1, t.x)
+    e.load("x", (block[0] + block[1] - 1) * t.x, "x", e.places["x"], 1, t.x)
     emit_head(e, "x", e.places["x"])
 
 
 def _load_and_route(e: Emitter, block: Block, modules: tuple[str, ...]) -> None:
     """Load X once: the router and the statistics take each tile as it passes (Algorithm 1, step 1)."""
     first, rows, _ = block
-    load = e.load("x", first, "x", e.places["x"], rows, e.c.tiles.x, stream=1)
+    load = e.load("x", first * e.c.tiles.x, "x", e.places["x"], rows, e.c.tiles.x, stream=1)
     e.route(modules, "x", e.places["x"], rows, stream_from=load)
 
 
@@ -61,7 +61,7 @@ def _attention(e: Emitter, block: Block) -> None:
     output = _project(e, block, gate, parts)
     _pairs(e, block, gate)
     e.places = _places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
-    e.load("o", first, "o", e.places["o"], rows, t.q, compact=1, **gate)
+    e.load("o", first * t.q, "o", e.places["o"], rows, t.q, compact=1, **gate)
     _residual(e, block, gate, [output, *parts], "o")
 
 
@@ -76,20 +76,28 @@ def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Par
         if name == "o":
             return part
         emit_projection(
-            e, name, held, gate if name == "q" else kv_gate, start, count, ("x", "x", place[name]), rows, normalize
+            e,
+            name,
+            held,
+            gate if name == "q" else kv_gate,
+            start,
+            count,
+            ("x", "x", place[name]),
+            rows,
+            normalize,
         )
         normalize = 0
         last = start + count == e.c.memory.matrices[e.b.layer, name].columns
         if last and name != "q":
             e.append_kv(int(name == "v"), place[name], e.places[place[name]], rows, kv_gate)
         elif last:
-            e.store("q", first, "kq", e.places["kq"], rows, e.c.tiles.q, compact=1, **gate)
+            e.store("q", first * e.c.tiles.q, "kq", e.places["kq"], rows, e.c.tiles.q, compact=1, **gate)
     raise AssertionError("projections always end with the output projection")
 
 
 def _pairs(e: Emitter, block: Block, gate: dict[str, int]) -> None:
     """Head pairs, two in flight: the next pair's scores are made while this pair's come back from DDR4."""
-    first, rows, rounds = block
+    _, rows, rounds = block
     heads, head = heads_of_pass(e.c.shape), e.c.tiles.head
     places = _places(e, "attention")
     for parity in (0, 1):
@@ -104,11 +112,17 @@ def _pairs(e: Emitter, block: Block, gate: dict[str, int]) -> None:
             _pair_context(e, block, gate, pair - 1)
 
 
+def _pair_tile(e: Emitter, block: Block, pair: int) -> int:
+    """First tile of a head pair in the Q or O of a block, which lie in DDR4 pair by pair."""
+    first, rows, _ = block
+    return first * e.c.tiles.q + pair * rows * heads_of_pass(e.c.shape) * e.c.tiles.head
+
+
 def _pair_scores(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> None:
     first, rows, _ = block
     heads, head, parity = heads_of_pass(e.c.shape), e.c.tiles.head, pair & 1
     q, scores = f"q{parity}", f"scores{parity}"
-    e.load("q", first, q, e.places[q], rows, heads * head, compact=1, **gate)
+    e.load("q", _pair_tile(e, block, pair), q, e.places[q], rows, heads * head, compact=1, **gate)
     emit_scores(e, first + rows, gate, pair, 1, q, scores, rows)
     e.store(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
 
@@ -119,20 +133,20 @@ def _pair_context(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> 
     scores, o = f"scores{parity}", f"o{parity}"
     e.load(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
     emit_context(e, first + rows, gate, pair, 1, scores, o, rows)
-    e.store("o", first, o, e.places[o], rows, heads * head, compact=1, **gate)
+    e.store("o", _pair_tile(e, block, pair), o, e.places[o], rows, heads * head, compact=1, **gate)
 
 
 def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Part], source: str) -> None:
     """Multiply place ``source`` with a matrix, add X, and write X back; X is read again from DDR4."""
     first, rows, _ = block
     x = e.places["x"]
-    e.load("x", first, "x", x, rows, e.c.tiles.x, **gate)
+    e.load("x", first * e.c.tiles.x, "x", x, rows, e.c.tiles.x, **gate)
     for name, start, count, held in parts:
         e.matmul(
-            name, held, gate, [source, "x"], ["x"], first=start, count=count, source=e.places[source], operand=x,
-            target=x, rows=rows, post=int(Post.RESIDUAL),
+            name, held, gate, [source, "x"], ["x"], first=start, count=count, source=e.places[source],
+            operand=x, target=x, rows=rows, post=int(Post.RESIDUAL),
         )  # fmt: skip
-    e.store("x", first, "x", x, rows, e.c.tiles.x, **gate)
+    e.store("x", first * e.c.tiles.x, "x", x, rows, e.c.tiles.x, **gate)
 
 
 def _ffn(e: Emitter, block: Block) -> None:

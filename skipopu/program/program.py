@@ -15,8 +15,9 @@ from skipopu.spec.error import SpecError
 class Program:
     """What simulator and RTL run.
 
-    ``words`` [n, 4]; ``tags`` [n, 3]: trace step, layer (−1 outside the layers) and first token of the row block,
-    for the retire stream and for looking up row masks; ``context``: trace, shape, memory map and K/V schedule.
+    ``words`` [n, 4]; ``tags`` [n, 3]: trace step, layer (−1 outside the layers) and first token of the row
+    block, for the retire stream and to look up row masks; ``context``: trace, shape, memory map and K/V
+    schedule.
     """
 
     words: Words
@@ -28,14 +29,16 @@ class Program:
 
 
 def validate_program(words: Words) -> None:
-    """Check that the program halts once, at its end, and that every semaphore is signalled before it is waited for.
+    """Check that the program halts once, at its end, and signals every semaphore before waiting for it.
 
     Raises SpecError naming the instruction.
     """
     fields = decode(words)
     halts = np.flatnonzero(fields[:, 0] == Opcode.HALT)
     if halts.tolist() != [len(fields) - 1]:
-        raise SpecError(f"program: halt at {halts.tolist()}; expected one, at the last instruction {len(fields) - 1}")
+        raise SpecError(
+            f"program: halt at {halts.tolist()}; expected one, at the last instruction {len(fields) - 1}"
+        )
     _check_semaphores(fields)
 
 
@@ -49,6 +52,8 @@ def _check_semaphores(fields: Fields) -> None:
             name = f"{ENGINES[source].label}→{ENGINES[target].label}"
             early = np.flatnonzero(taken > given)
             if early.size:
-                raise SpecError(f"instruction {early[0]}: semaphore {name} underflow, waits before anything signals it")
+                raise SpecError(
+                    f"instruction {early[0]}: semaphore {name} underflow, waits before anything signals it"
+                )
             if given.size and given[-1] != taken[-1]:
                 raise SpecError(f"program: semaphore {name} ends at {given[-1] - taken[-1]}; expected 0")

@@ -2,4 +2,4 @@
 
 
 class SpecError(ValueError):
-    """A parameter, file or trace that cannot be used; the message names the place, the value and what is valid."""
+    """A parameter, file or trace that cannot be used; the message names place, value and what is valid."""

@@ -24,7 +24,9 @@ def find(kind: str, name: str) -> Path:
         return path
     path = DATA / kind / f"{name}.toml"
     if not path.is_file():
-        raise SpecError(f"{kind} {name!r} is not known{_closest(name, shipped(kind))}; shipped: {_names(kind)}")
+        raise SpecError(
+            f"{kind} {name!r} is not known{_closest(name, shipped(kind))}; shipped: {_names(kind)}"
+        )
     return path
 
 
@@ -108,7 +110,9 @@ def _leaf(raw: Any, kind: type, bound: Bound, key: str, where: str) -> Leaf:
     if not isinstance(raw, Mapping) or sorted(raw) != sorted(LEAF_KEYS):
         raise SpecError(f"{where}: {key} = {raw!r}; expected {{value, unit, source, confidence}}")
     if raw["confidence"] not in CONFIDENCES:
-        raise SpecError(f"{where}: {key}.confidence = {raw['confidence']!r}; expected one of {', '.join(CONFIDENCES)}")
+        raise SpecError(
+            f"{where}: {key}.confidence = {raw['confidence']!r}; expected one of {', '.join(CONFIDENCES)}"
+        )
     if raw["unit"] != bound.unit:
         raise SpecError(f"{where}: {key}.unit = {raw['unit']!r}; expected {bound.unit!r}")
     if not str(raw["source"]).strip():
@@ -126,15 +130,20 @@ def _checked(value: Any, kind: type, bound: Bound, key: str) -> Value:
         raise SpecError(f"{key} = {value!r}; expected one of {', '.join(bound.choices)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_number(value, bound, key)
-    return value  # type: ignore[no-any-return]
+    checked: Any = value  # the type check above leaves mypy with object
+    return checked  # type: ignore[no-any-return]
 
 
 def _check_number(value: float, bound: Bound, key: str) -> None:
     if not math.isfinite(value):
-        raise SpecError(f"{key} = {value}; expected a finite number in {bound.low:g}..{bound.high:g} {bound.unit}")
+        raise SpecError(
+            f"{key} = {value}; expected a finite number in {bound.low:g}..{bound.high:g} {bound.unit}"
+        )
     if not bound.low <= value <= bound.high:
         nearest = min(max(value, bound.low), bound.high)
-        raise SpecError(f"{key} = {value:g}; must be in {bound.low:g}..{bound.high:g} {bound.unit}; nearest: {nearest:g}")
+        raise SpecError(
+            f"{key} = {value:g}; must be in {bound.low:g}..{bound.high:g} {bound.unit}; nearest: {nearest:g}"
+        )
     if bound.power_of_two and int(value) & (int(value) - 1):
         nearest = 2 ** round(math.log2(value))
         raise SpecError(f"{key} = {value}; must be a power of two; nearest: {nearest}")

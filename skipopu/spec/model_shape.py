@@ -39,11 +39,13 @@ class ModelShape:
         if d.attention_heads % d.kv_heads:
             nearest = max(k for k in range(1, d.kv_heads + 1) if d.attention_heads % k == 0)
             raise SpecError(
-                f"shape {self.name}: kv_heads = {d.kv_heads} must divide attention_heads = {d.attention_heads};"
-                f" nearest: {nearest}"
+                f"shape {self.name}: kv_heads = {d.kv_heads} must divide attention_heads ="
+                f" {d.attention_heads}; nearest: {nearest}"
             )
         if d.head_dim % 2:
-            raise SpecError(f"shape {self.name}: head_dim = {d.head_dim} must be even for RoPE; nearest: {d.head_dim + 1}")
+            raise SpecError(
+                f"shape {self.name}: head_dim = {d.head_dim} must be even for RoPE; nearest: {d.head_dim + 1}"
+            )
 
     @classmethod
     def load(cls, name: str, settings: tuple[str, ...] = ()) -> "ModelShape":
@@ -56,10 +58,11 @@ class ModelShape:
 
     @classmethod
     def from_values(cls, name: str, source: str, **values: Any) -> "ModelShape":
-        """Make a shape from plain numbers, e.g. those of a checkpoint's configuration, all from ``source``."""
+        """Make a shape from plain numbers, e.g. of a checkpoint's configuration, all from ``source``."""
         units = {k: f.metadata["bound"].unit for k, f in Dimensions.__dataclass_fields__.items()}
         table = {
-            k: {"value": v, "unit": units.get(k, ""), "source": source, "confidence": "derived"} for k, v in values.items()
+            k: {"value": v, "unit": units.get(k, ""), "source": source, "confidence": "derived"}
+            for k, v in values.items()
         }
         dimensions, leaves = build(Dimensions, table, f"shape {name}")
         return cls(name, dimensions, leaves)
@@ -97,7 +100,11 @@ class ModelShape:
         norms = 2 * d.hidden_size + (2 * d.head_dim if d.qk_norm else 0)
         biases = self.query_size + 2 * self.kv_size if d.qkv_bias else 0
         embeddings = d.vocabulary * d.hidden_size * (1 if d.tied_embeddings else 2)
-        return d.layers * (self.attention_weights + self.ffn_weights + norms + biases) + embeddings + d.hidden_size
+        return (
+            d.layers * (self.attention_weights + self.ffn_weights + norms + biases)
+            + embeddings
+            + d.hidden_size
+        )
 
     def kv_bytes_per_token(self, element_bytes: int = 2) -> int:
         """Bytes of K and V of one token over all layers, FP16 unless said otherwise."""

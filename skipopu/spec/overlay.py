@@ -31,7 +31,7 @@ class Datatypes:
 
 @dataclass(frozen=True)
 class PeArray:
-    """``columns`` dot products of ``dot_length`` products each, one activation row a cycle (initiation interval 1)."""
+    """``columns`` dot products of ``dot_length`` products each, one activation row a cycle."""
 
     columns: int = number("column", 2, 1024)
     dot_length: int = number("product", 16, 512, power_of_two=True)
@@ -61,7 +61,7 @@ class Ifm:
 
 @dataclass(frozen=True)
 class Psum:
-    """FP32 partial sums, two halves; a row owns ``interleave`` entries so that no sum waits for its predecessor."""
+    """FP32 partial sums, two halves; a row owns ``interleave`` entries so that no sum waits for the last."""
 
     entries: int = number("row", 4, 65536)
     interleave: int = number("entry", 1, 16)
@@ -178,7 +178,9 @@ class Overlay(Parameters):
     def __post_init__(self) -> None:
         self._require_even("pe_array.columns", self.pe_array.columns)
         self._require(
-            "psum.interleave", self.psum.interleave, self.pe_array.accumulate_stages,
+            "psum.interleave",
+            self.psum.interleave,
+            self.pe_array.accumulate_stages,
             "pe_array.accumulate_stages, or a sum would be read before it is written",
         )
         self._require("psum.entries", self.psum.entries, self.psum.interleave, "psum.interleave")
@@ -188,12 +190,15 @@ class Overlay(Parameters):
 
     def _require(self, key: str, value: int, low: int, why: str) -> None:
         if value < low:
-            raise SpecError(f"overlay {self.name}: {key} = {value}; must be at least {low} ({why}); nearest: {low}")
+            raise SpecError(
+                f"overlay {self.name}: {key} = {value}; must be at least {low} ({why}); nearest: {low}"
+            )
 
     def _require_even(self, key: str, value: int) -> None:
         if value % 2:
             raise SpecError(
-                f"overlay {self.name}: {key} = {value}; must be even (two columns share a DSP); nearest: {value + 1}"
+                f"overlay {self.name}: {key} = {value}; must be even (two columns share a DSP);"
+                f" nearest: {value + 1}"
             )
 
     # --- the PE array -------------------------------------------------------------------------------
@@ -202,7 +207,9 @@ class Overlay(Parameters):
     def pe_latency(self) -> int:
         """Core cycles from a row entering the PE array to its sum standing in PSUM."""
         pe = self.pe_array
-        return pe.multiply_stages + pe.align_stages + pe.tree_stages + pe.convert_stages + pe.accumulate_stages
+        return (
+            pe.multiply_stages + pe.align_stages + pe.tree_stages + pe.convert_stages + pe.accumulate_stages
+        )
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -243,13 +250,13 @@ class Overlay(Parameters):
     # --- KV cache -------------------------------------------------------------------------------------
 
     def head_storage(self, head_dim: int) -> int:
-        """Elements a head occupies in the KV cache: ``head_dim`` padded to whole row tiles and whole chunks."""
+        """Elements a head occupies in the KV cache: ``head_dim`` padded to whole row tiles and chunks."""
         unit = max(self.pe_array.dot_length, self.chunk_bytes // FP16_BYTES)
         return math.ceil(head_dim / unit) * unit
 
     @property
     def tokens_per_round(self) -> int:
-        """Most tokens of a K/V round: one a source, and no more than a packed column half or a dot product holds."""
+        """Most tokens of a K/V round: one a source, no more than half the columns or a dot product holds."""
         sources = self.dma.hbm_ports + (self.kv_buffer.read_ports if self.kv_buffer.enabled else 0)
         return min(sources, self.pe_array.columns // 2, self.pe_array.dot_length)
 
@@ -258,7 +265,7 @@ class Overlay(Parameters):
         return self.kv_buffer.capacity_bytes // kv_bytes if self.kv_buffer.enabled else 0
 
 
-# AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of at most 16 beats, 512-bit DDR4 words.
+# AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of ≤ 16 beats, 512-bit DDR4 words.
 HBM_BEAT_BYTES = 32
 AXI3_BURST_BEATS = 16
 DDR_BEAT_BYTES = 64

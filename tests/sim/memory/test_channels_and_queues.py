@@ -99,7 +99,7 @@ def test_an_hbm_port_owns_256_mib() -> None:
     for port in range(32):
         assert hbm.locate(memory, (port << 28) + 12345) == (port, 12345)
         assert hbm.address_of(memory, port, 12345) == (port << 28) + 12345
-    assert len(hbm.new_hbm(Board.load("u280"), 4).wake) == 4
+    assert len(hbm.new_hbm(Board.load("u280"), 4).channels) == 4
     with pytest.raises(SpecError, match=r"^ports = 33; board u280 has 1 to 32 \(hbm.channels\)$"):
         hbm.new_hbm(Board.load("u280"), 33)
 
@@ -113,4 +113,4 @@ def test_ddr_addresses_are_dealt_out_in_granules(granule: int) -> None:
     assert [ddr.address_of(board.ddr, *p) for p in places] == list(addresses)
     assert [p[0] for p in places[:: granule // 32]] == [0, 1] * 4
     assert max(p[1] for p in places) == 4 * granule - 32
-    assert len(ddr.new_ddr(board).wake) == memory.channels == 2
+    assert len(ddr.new_ddr(board).channels) == memory.channels == 2
