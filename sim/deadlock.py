@@ -1,14 +1,13 @@
 """Says what a machine that does not move is waiting for."""
 
 from skipopu.program.isa import ENGINES, Opcode
-from skipopu.program.program import Program
 from skipopu.sim.machine import MAX_QUEUE, Machine
 from skipopu.spec.ledger import Cause
 
 RECORD_OF_ENGINE = ("dma", "load", "store", "kv", "append", "pe")
 
 
-def blocked_instructions(m: Machine, program: Program) -> list[str]:
+def blocked_instructions(m: Machine) -> list[str]:
     """Return one line for each engine with work, and one for the sequencer if it has not halted."""
     lines = [line for engine in range(len(ENGINES)) if (line := _engine_line(m, engine))]
     if not m.sequencer.halted:
@@ -24,7 +23,8 @@ def _engine_line(m: Machine, engine: int) -> str:
     index = int(e.queue[engine, e.head[engine] % MAX_QUEUE])
     name = f"{ENGINES[engine].label}: instruction {index} ({Opcode(int(m.work[index].opcode)).name.lower()})"
     if not e.running[engine]:
-        missing = [s for s in range(len(ENGINES)) if m.work[index].wait >> s & 1 and e.semaphore[s, engine] == 0]
+        wait = m.work[index].wait
+        missing = [s for s in range(len(ENGINES)) if wait >> s & 1 and e.semaphore[s, engine] == 0]
         waits = ", ".join(f"{ENGINES[s].label}→{ENGINES[engine].label}" for s in missing)
         return f"{name} waits for semaphore {waits}"
     cause = Cause(int(getattr(m, RECORD_OF_ENGINE[engine]).cause))

@@ -6,7 +6,7 @@ sees `dma.crossing_stages` cycles later.
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
-from skipopu.sim.dram import free_slots, push, tick
+from skipopu.sim.dram import free_slots, push, run_of_beats, tick
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import FAR, HISTORY, Machine
 from skipopu.spec.ledger import Traffic
@@ -14,12 +14,13 @@ from skipopu.spec.overlay import HBM_BEAT_BYTES
 
 ENGINE = 0
 WEIGHTS, KV = 0, 1  # tags of the bursts
+SHIFT, MASK = 16, 0xFFFF  # two counts in one integer
 BOUNDARY = 4096  # bytes; no AXI burst crosses it
 
 
 @jit
 def arrive(m: Machine) -> None:
-    """Advance HBM by the ticks of one core cycle and note what arrived; the memory sleeps until its next wake tick."""
+    """Advance HBM by the ticks of a core cycle and note what arrived; it sleeps until its next wake tick."""
     ports, p, t = m.ports, m.p, m.total
     now = t.now * p.hbm_ratio
     m.dma.beats = 0
@@ -27,16 +28,12 @@ def arrive(m: Machine) -> None:
     if t.hbm_wake < now + p.hbm_ratio:
         t.hbm_wake = FAR
         for port in range(p.ports):
-            for sub in range(p.hbm_ratio):
-                if m.hbm.channels[port].wake <= now + sub:
-                    beat = tick(m.hbm, port, now + sub)
-                    if beat >= 0:
-                        if beat >> 1 == WEIGHTS:
-                            ports.weight_beats[port] += 1
-                            m.dma.beats += 1
-                        else:
-                            ports.kv_beats[port] += 1
-                            kv_beats += 1
+            found = _beats(m, port, now)
+            weights, kv = found & MASK, found >> SHIFT
+            ports.weight_beats[port] += weights
+            ports.kv_beats[port] += kv
+            m.dma.beats += weights
+            kv_beats += kv
             t.hbm_wake = min(t.hbm_wake, m.hbm.channels[port].wake)
     if m.dma.beats + kv_beats > 0:
         t.progress = t.now
@@ -57,9 +54,27 @@ def arrive(m: Machine) -> None:
 
 
 @jit
+def _beats(m: Machine, port: int, now: int) -> int:
+    """Advance one port by a core cycle; return its weight beats plus its K/V beats shifted up."""
+    ratio = m.p.hbm_ratio
+    if m.hbm.channels[port].wake >= now + ratio:
+        return 0
+    code = run_of_beats(m.hbm, port, now, ratio)
+    if code >= 0:
+        return ratio if code >> 1 == WEIGHTS else ratio << SHIFT  # type: ignore[no-any-return]
+    found = 0
+    for tick_of_cycle in range(ratio):
+        beat = tick(m.hbm, port, now + tick_of_cycle)
+        if beat >= 0:
+            found += 1 if beat >> 1 == WEIGHTS else 1 << SHIFT
+    return found
+
+
+@jit
 def weight_chunks(m: Machine) -> int:
     """Chunk sets that every port has delivered, as the core sees it in this cycle."""
-    return m.ports.weight_history[(m.total.now - m.p.crossing_stages) % HISTORY] // m.p.hbm_ratio  # type: ignore[no-any-return]
+    seen = m.ports.weight_history[(m.total.now - m.p.crossing_stages) % HISTORY]
+    return seen // m.p.hbm_ratio  # type: ignore[no-any-return]
 
 
 @jit
@@ -82,7 +97,7 @@ def dma(m: Machine) -> None:
 
 @jit
 def _request(m: Machine) -> bool:
-    """Give each port one burst where its FIFO and its queue have room; true when nothing is left to ask for."""
+    """Give each port one burst where its FIFO and its queue have room; true when nothing is left."""
     d, p = m.dma, m.p
     goal = d.requested  # chunks to have asked of every port when this instruction is through
     if d.behind + min(p.burst_chunks, goal - d.behind) - d.popped > p.weight_chunks:

@@ -11,7 +11,7 @@ ENGINE_COUNT = len(ENGINES)
 
 @jit
 def begin(m: Machine, engine: int) -> int:
-    """Return the instruction the engine works on in this cycle, −1 if none; takes its semaphores once, all together."""
+    """Return the instruction the engine works on in this cycle or −1; takes all its semaphores at once."""
     e = m.engines
     e.blocked[engine] = 0
     place = e.head[engine] % MAX_QUEUE

@@ -10,11 +10,13 @@ class DeadlockError(SimulationError):
 
     def __init__(self, cycle: int, watchdog: int, blocked: list[str]) -> None:
         self.blocked = blocked
-        super().__init__(f"deadlock: nothing moved for {watchdog} cycles before cycle {cycle}: {'; '.join(blocked)}")
+        waits = "; ".join(blocked)
+        super().__init__(f"deadlock: nothing moved for {watchdog} cycles before cycle {cycle}: {waits}")
 
 
 class LimitError(SimulationError):
     """The run passed its cycle limit."""
 
     def __init__(self, limit: int, retired: int, total: int) -> None:
-        super().__init__(f"max_cycles = {limit} reached with {retired} of {total} instructions retired; raise --max-cycles")
+        done = f"{retired} of {total} instructions retired"
+        super().__init__(f"max_cycles = {limit} reached with {done}; raise --max-cycles")

@@ -15,7 +15,6 @@ The values are leaves of `spec/data/board/u280.toml`. Port p holds bytes p · 25
 from skipopu.sim.dram import Dram, new_dram
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
-from skipopu.spec.memory import Memory
 
 
 def new_hbm(board: Board, ports: int | None = None) -> Dram:
@@ -26,13 +25,3 @@ def new_hbm(board: Board, ports: int | None = None) -> Dram:
     if ports is not None and not 1 <= ports <= board.hbm.channels:
         raise SpecError(f"ports = {ports}; board {board.name} has 1 to {board.hbm.channels} (hbm.channels)")
     return new_dram(board.hbm, ports)
-
-
-def locate(memory: Memory, address: int) -> tuple[int, int]:
-    """Return (port, byte address in its pseudo-channel) of a byte of the HBM."""
-    return divmod(address, memory.capacity_bytes)
-
-
-def address_of(memory: Memory, port: int, offset: int) -> int:
-    """Return the byte address in the HBM of byte ``offset`` of a port; the inverse of `locate`."""
-    return port * memory.capacity_bytes + offset

@@ -6,10 +6,9 @@ from skipopu.sim.machine import Machine
 from skipopu.sim.work import EVERY_TILE, FIRST_BLOCK
 
 
-
 @jit
 def ifm(m: Machine) -> None:
-    """One cycle: feed one row of the tile that is filling; a half is ready when its last row has come through."""
+    """One cycle: feed one row of the tile that is filling; a half is ready once its last row came through."""
     pe, w, p = m.pe, m.work, m.p
     i = pe.instruction
     pe.fill_cause = causes.ROWS

@@ -1,4 +1,4 @@
-"""KER: the weight tile buffer. One half loads from its stream while the PE array multiplies with the other."""
+"""KER: the weight tile buffer. One half loads from its stream while the PE array works with the other."""
 
 from skipopu.numerics.jit import jit
 from skipopu.sim.dma import weight_chunks

@@ -1,7 +1,8 @@
-"""KV append: executed K or V rows from the global buffer to their tokens' ports, one head pair of every row in turn."""
+"""KV append: executed K or V rows → their tokens' ports, one burst of every row in turn."""
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
+from skipopu.sim.dma import BOUNDARY
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import KvCache, Machine
@@ -21,16 +22,18 @@ def kv_append(m: Machine, c: KvCache) -> None:
     if instruction < 0:
         return
     if m.work[instruction].first == m.total.now:
-        a.row, a.group, a.tile, a.waiting, a.rows = w[instruction].first_row, 0, 0, 0, w[instruction].rows
+        a.row, a.rows = w[instruction].first_row, w[instruction].rows
+        a.group = a.tile = a.sent = a.waiting = 0
         _next_row(m, c, instruction)
         m.counts.traffic[w[instruction].phase, Traffic.KV_WRITE] += a.rows * p.vector_bytes
-    groups = p.vector_bytes // _burst_bytes(m)
-    if a.rows > 0 and a.group < groups:
-        if a.waiting == 0 and m.pe.reads < 1:
-            m.pe.reads += 1
-            a.tile += p.tile_bytes
-            a.waiting = 1 if a.tile >= _burst_bytes(m) else 0
-            a.cause = causes.BUSY
+    if a.rows > 0 and _piece_bytes(m) > 0:
+        if a.waiting == 0:
+            a.cause = causes.ROWS
+            if m.pe.reads < 1:
+                m.pe.reads += 1
+                a.tile += p.tile_bytes
+                a.waiting = 1 if a.tile >= _piece_bytes(m) else 0
+                a.cause = causes.BUSY
         if a.waiting:
             _push(m, c, instruction)
     elif _acknowledged(m):
@@ -46,8 +49,15 @@ def _burst_bytes(m: Machine) -> int:
 
 
 @jit
+def _piece_bytes(m: Machine) -> int:
+    """Bytes of a row's vector appended together; the last piece may be shorter, none follows it."""
+    size = _burst_bytes(m)
+    return min(size, m.p.vector_bytes - m.append.group * size)  # type: ignore[no-any-return]
+
+
+@jit
 def _next_row(m: Machine, c: KvCache, instruction: int) -> None:
-    """Move to the next executed token of the block; after the last one, to the next head pair."""
+    """Move to the next executed token of the block; after the last one, to the next piece of the vectors."""
     a, w = m.append, m.work
     layer, first = w[instruction].layer, w[instruction].first_row
     end = first + w[instruction].block_rows
@@ -68,9 +78,9 @@ def _push(m: Machine, c: KvCache, instruction: int) -> None:
     if free_slots(m.hbm, port) == 0:
         a.cause = causes.HBM
         return
-    size = _burst_bytes(m)
     vector = (2 * layer + w[instruction].value) * p.slots + c.placement.slot[layer, a.row]
-    address = p.kv_base + vector * p.vector_bytes + a.group * size
+    address = p.kv_base + vector * p.vector_bytes + a.group * _burst_bytes(m) + a.sent
+    size = min(_piece_bytes(m) - a.sent, BOUNDARY - address % BOUNDARY)
     push(m.hbm, port, address, size // HBM_BEAT_BYTES, True, TAG, m.total.now * p.hbm_ratio)
     m.total.hbm_wake = 0
     m.total.progress = m.total.now
@@ -78,10 +88,13 @@ def _push(m: Machine, c: KvCache, instruction: int) -> None:
     window[Traffic.KV_WRITE] += size
     a.bursts += 1
     a.tile -= size
-    a.waiting = 1 if a.tile >= size else 0
+    a.sent += size
     a.cause = causes.BUSY
-    a.row += 1
-    _next_row(m, c, instruction)
+    if a.sent == _piece_bytes(m):
+        a.sent = 0
+        a.row += 1
+        _next_row(m, c, instruction)
+        a.waiting = 1 if a.tile >= _piece_bytes(m) else 0
 
 
 @jit

@@ -5,9 +5,9 @@ chunk from every one of its sources in a cycle; entries in the invariance buffer
 """
 
 from skipopu.numerics.jit import jit
-from skipopu.sim import causes
 from skipopu.numerics.kv_rounds import schedule
-from skipopu.sim.dma import KV
+from skipopu.sim import causes
+from skipopu.sim.dma import BOUNDARY, KV
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import HISTORY, KvCache, Machine
@@ -29,7 +29,9 @@ def kv_buffer(m: Machine, c: KvCache) -> None:
         _start(m, c, instruction)
     if k.active:
         _request(m, c)
-        k.cause = causes.BUSY if k.popped_now else causes.BACKPRESSURE if round_ready(m, c) else causes.HBM
+    if k.active or k.popped_now:  # the last chunk ends the pass in the cycle in which it is taken
+        waiting = causes.BACKPRESSURE if round_ready(m, c) else causes.HBM
+        k.cause = causes.BUSY if k.popped_now else waiting
         if m.work[instruction].decode and k.cause != causes.BACKPRESSURE:
             m.total.kv_cycles += 1
     k.popped_now = 0
@@ -51,7 +53,8 @@ def _start(m: Machine, c: KvCache, instruction: int) -> None:
         return
     if not (decode and w[instruction].value):
         usable = decode and k.valid == 1
-        k.rounds = schedule(c.limits, c.placement, layer, w[instruction].tokens, usable, decode, c.held, c.rounds)
+        tokens = w[instruction].tokens
+        k.rounds = schedule(c.limits, c.placement, layer, tokens, usable, decode, c.held, c.rounds)
     if decode and w[instruction].value:
         k.valid = 1 if c.limits.capacity > 0 else 0
     k.layer, k.value = layer, w[instruction].value
@@ -90,14 +93,14 @@ def _request(m: Machine, c: KvCache) -> None:
     for port in range(p.ports):
         if k.entry[port] == k.count[port]:
             continue
-        chunks = min(p.burst_chunks, (size - k.byte[port]) // p.chunk_bytes)
-        if k.requested[port] + chunks - k.popped[port] > p.kv_chunks or free_slots(m.hbm, port) == 0:
-            continue
         token = c.rounds.token[c.port_entries[port, k.entry[port]]]
         source = c.placement.source[k.layer, token]
         slot = c.placement.slot[k.layer, token]
         vector = (2 * source + k.value) * p.slots + slot
         address = p.kv_base + vector * p.vector_bytes + k.offset + k.byte[port]
+        chunks = min(p.burst_chunks, min(size - k.byte[port], BOUNDARY - address % BOUNDARY) // p.chunk_bytes)
+        if k.requested[port] + chunks - k.popped[port] > p.kv_chunks or free_slots(m.hbm, port) == 0:
+            continue
         push(m.hbm, port, address, chunks * p.hbm_ratio, False, KV, m.total.now * p.hbm_ratio)
         m.total.hbm_wake = 0
         k.requested[port] += chunks
@@ -135,4 +138,3 @@ def pop_round(m: Machine, c: KvCache) -> None:
         k.round += 1
         if k.round == k.rounds:
             k.active = 0
-

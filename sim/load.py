@@ -1,4 +1,4 @@
-"""Load engine: DDR4 → global buffer and constants. Tensors are striped over the channels, 64 bytes each in turn.
+"""Load engine: DDR4 → global buffer and constants. Tensors are striped over the channels beat by beat.
 
 Also the DDR4 clock: `arrive_ddr` advances both channels by the ticks that fall into a core cycle.
 """
@@ -73,7 +73,7 @@ def _request(m: Machine, address: int) -> None:
     ld, p = m.load, m.p
     if ld.left == 0:
         return
-    offset = address * 64 // p.ddr_channels + (ld.beats - ld.left) * DDR_BEAT_BYTES
+    offset = (address // p.ddr_channels + ld.beats - ld.left) * DDR_BEAT_BYTES
     beats = min(ld.left, AXI3_BURST_BEATS, (BOUNDARY - offset % BOUNDARY) // DDR_BEAT_BYTES)
     if ld.requested + beats - ld.popped > p.ddr_beats:
         return

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from skipopu.numerics.kv_rounds import Limits, Placement, Rounds, new_rounds
 from skipopu.program.isa import ENGINES
 from skipopu.program.program import Program
-from skipopu.sim.dram import Dram, new_dram
+from skipopu.sim.ddr import new_ddr
+from skipopu.sim.dram import Dram
+from skipopu.sim.hbm import new_hbm
 from skipopu.sim.work import Work
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block, Cause, Phase, Traffic
@@ -69,14 +71,20 @@ LOAD = [
 ]  # fmt: skip
 STORE = ["tiles", "gear", "beats", "pushed_beats", "bursts", "cause"]
 KV = [
-    "active", "pass", "valid", "rounds", "round", "chunk", "chunks", "offset", "layer", "value", "cause", "popped_now",
+    "active", "pass", "valid", "rounds", "round", "chunk", "chunks", "offset", "layer", "value", "cause",
+    "popped_now",  # 1: a chunk of every source of the round was taken in this cycle
     ("count", "i8", (MAX_PORTS,)),  # entries of each port
     ("entry", "i8", (MAX_PORTS,)),  # next entry to request
     ("byte", "i8", (MAX_PORTS,)),  # bytes of it requested
     ("requested", "i8", (MAX_PORTS,)),  # chunks
     ("popped", "i8", (MAX_PORTS,)),  # chunks
 ]  # fmt: skip
-APPEND = ["tile", "row", "group", "burst", "bursts", "rows", "cause", "waiting"]
+APPEND = [
+    "row", "rows", "group",
+    "tile",  # bytes read and not yet pushed
+    "sent",  # bytes pushed of the piece of this row and group
+    "bursts", "cause", "waiting",
+]  # fmt: skip
 PE = [
     "instruction", "tiles", "loaded", "gear", "filled", "fill_row", "tile", "row", "cause", "fill_cause",
     "reads", "stream_tiles", "lane_taken",
@@ -91,7 +99,10 @@ NPE = [
     ("flight", "i8", (IN_FLIGHT,)),  # instruction
     ("finish", "i8", (IN_FLIGHT,)),  # its last cycle, FAR while unknown
 ]  # fmt: skip
-TOTAL = ["now", "phase", "progress", "retired", "left_of_prefill", "prefill_cycles", "ddr_now", "hbm_wake", "kv_cycles"]
+TOTAL = [
+    "now", "phase", "progress", "retired", "left_of_prefill", "prefill_cycles",
+    "ddr_now", "hbm_wake", "kv_cycles",
+]  # fmt: skip
 
 FAR = 1 << 60
 
@@ -113,7 +124,7 @@ class KvCache(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """What the blocks share: records, the program, and the memories. Small, as every call passes it by value."""
+    """What the blocks share: records, the program, the memories. Small: every call passes it by value."""
 
     p: Record
     work: Work
@@ -133,7 +144,9 @@ class Machine(NamedTuple):
     ddr: Dram
 
 
-def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int) -> Machine:
+def new_machine(
+    program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int
+) -> Machine:
     """Return the overlay at cycle 0 with nothing dispatched."""
     kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
     kv["pass"] = pe.instruction = -1
@@ -141,9 +154,9 @@ def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, wa
     total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
     return Machine(
         p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
-        sequencer=record(SEQUENCER), ports=record(PORTS), dma=record(DMA), load=record(LOAD), store=record(STORE), kv=kv,
-        append=record(APPEND), pe=pe, npe=npe, total=total, counts=record(COUNTS),
-        hbm=new_dram(board.hbm, overlay.dma.hbm_ports), ddr=new_dram(board.ddr),
+        sequencer=record(SEQUENCER), ports=record(PORTS), dma=record(DMA), load=record(LOAD),
+        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, npe=npe, total=total, counts=record(COUNTS),
+        hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip
 
 
@@ -160,16 +173,20 @@ def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int,
     d = program.context.shape.dimensions
     memory = program.context.memory
     values = {
-        "ports": overlay.dma.hbm_ports, "hbm_ratio": overlay.clock.hbm_ratio, "chunk_bytes": overlay.chunk_bytes,
+        "ports": overlay.dma.hbm_ports, "hbm_ratio": overlay.clock.hbm_ratio,
+        "chunk_bytes": overlay.chunk_bytes,
         "burst_chunks": overlay.hbm_burst_chunks, "weight_chunks": overlay.dma.weight_chunks,
         "kv_chunks": overlay.dma.kv_chunks, "crossing_stages": overlay.dma.crossing_stages,
-        "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles, "ddr_beats": overlay.dma.ddr_beats,
+        "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles,
+        "ddr_beats": overlay.dma.ddr_beats,
         "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
         "read_stages": overlay.global_buffer.read_stages, "pe_latency": overlay.pe_latency,
-        "queue_depth": overlay.sequencer.queue_depth, "fetch_instructions": overlay.sequencer.fetch_instructions,
+        "queue_depth": overlay.sequencer.queue_depth,
+        "fetch_instructions": overlay.sequencer.fetch_instructions,
         "dispatch_stages": overlay.sequencer.dispatch_stages, "vector_bytes": memory.vector_bytes,
-        "pair_bytes": memory.vector_bytes // (d.kv_heads // 2), "kv_base": memory.kv_base, "slots": memory.slots,
-        "program_address": memory.ddr["program"], "watchdog": watchdog, "window_cycles": window,
+        "pair_bytes": memory.vector_bytes // (d.kv_heads // 2), "kv_base": memory.kv_base,
+        "slots": memory.slots, "program_address": memory.ddr["program"], "watchdog": watchdog,
+        "window_cycles": window,
     }  # fmt: skip
     found = record(PARAMETERS)
     for name in PARAMETERS:

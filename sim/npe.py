@@ -1,13 +1,12 @@
-"""NPE: takes results out of PSUM through its lanes, and retires a matrix operation when its last result is written.
+"""NPE: takes results out of PSUM, retires a matrix operation once its last result is written.
 
-Its lanes take one row tile a cycle, either a result here or an operand on its way into IFM (`ifm`); results go first.
+Its lanes take one row tile a cycle: a result here, or an operand on its way into IFM; results go first.
 """
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.engine import retire
 from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
-
 
 ENGINE = 5
 

@@ -1,11 +1,10 @@
-"""PE array: one activation row a cycle against the loaded weight tile, sums into the PSUM half of the column block."""
+"""PE array: one activation row a cycle times the loaded weight tile, summed in a PSUM half."""
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.engine import begin, leave_queue
 from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
 from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE
-
 
 ENGINE = 5
 

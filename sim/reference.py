@@ -75,7 +75,7 @@ def _account(m: Machine) -> None:
 
 @jit
 def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
-    """Advance by at most ``cycles``; stop early when every instruction is retired or nothing moves any more."""
+    """Advance by at most ``cycles``; stop when every instruction is retired or nothing moves any more."""
     t = m.total
     for _ in range(cycles):
         step(m, c)
@@ -97,17 +97,19 @@ Progress = Callable[[int, int], None]
 
 
 def simulate(
-    program: Program, overlay: Overlay, board: Board, *, max_cycles: int | None = None, progress: Progress | None = None
-) -> Run:
+    program: Program, overlay: Overlay, board: Board, *,
+    max_cycles: int | None = None, progress: Progress | None = None,
+) -> Run:  # fmt: skip
     """Run a program on the overlay and return what was counted.
 
     ``max_cycles`` bounds the run in core cycles; ``progress`` is called with (retired, all) instructions.
-    Raises DeadlockError with every blocked instruction and what it waits for, LimitError beyond ``max_cycles``.
+    Raises DeadlockError with every blocked instruction and what it waits for, LimitError beyond the bound.
     """
     validate_program(program.words)
     announce_first_compilation()
     work = resolve_work(program, overlay)
-    m, c = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES), new_kv_cache(program)
+    m = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES)
+    c = new_kv_cache(program)
     windows = np.zeros((0, len(Traffic)), np.int64)
     while True:
         cycles = SLICE_CYCLES if max_cycles is None else min(SLICE_CYCLES, max_cycles - int(m.total.now))
@@ -118,7 +120,7 @@ def simulate(
         if state == FINISHED:
             return _collect(m, windows, program, work, overlay)
         if state == DEADLOCKED:
-            raise DeadlockError(int(m.total.now), WATCHDOG_CYCLES, blocked_instructions(m, program))
+            raise DeadlockError(int(m.total.now), WATCHDOG_CYCLES, blocked_instructions(m))
         if max_cycles is not None and m.total.now >= max_cycles:
             raise LimitError(max_cycles, int(m.total.retired), len(program))
 
@@ -126,13 +128,19 @@ def simulate(
 def _collect(m: Machine, windows: Ints, program: Program, work: Work, overlay: Overlay) -> Run:
     now = int(m.total.now)
     return Run(
-        engine="reference", core_cycles=now, prefill_cycles=int(m.total.prefill_cycles) if m.total.phase else now,
-        ledger=m.counts.ledger, traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay), window_cycles=WINDOW_CYCLES,
-        windows=windows[: -(-now // WINDOW_CYCLES)], step_end=_step_end(work, program),
-        retired=Retired(work.engine + 1, work.opcode, work.step, work.layer, work.issue, work.first, work.last),
+        engine="reference", core_cycles=now,
+        prefill_cycles=int(m.total.prefill_cycles) if m.total.phase else now,
+        ledger=m.counts.ledger, traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay),
+        window_cycles=WINDOW_CYCLES, windows=windows[: -(-now // WINDOW_CYCLES)],
+        step_end=_step_end(work, program), retired=_retired(work),
         kv=_kv_count(m, program), semaphores=m.engines.semaphore, macs=macs(program.context.trace),
         dram={"hbm": counters(m.hbm), "ddr": counters(m.ddr)},
     )  # fmt: skip
+
+
+def _retired(work: Work) -> Retired:
+    columns = (work.opcode, work.step, work.layer, work.issue, work.first, work.last)
+    return Retired(work.engine + 1, *columns)
 
 
 def _step_end(work: Work, program: Program) -> Ints:

@@ -33,7 +33,7 @@ class KvCount:
     bytes_dense: int
     hbm_bytes_read: int  # as moved by the DMA, in the decode phase
     buffer_bytes_read: int  # from the invariance buffer, in the decode phase
-    read_cycles: int  # core cycles in the decode phase in which rounds streamed or waited for HBM, back-pressure not counted
+    read_cycles: int  # core cycles of decode in which rounds streamed or waited for HBM, back-pressure aside
     rounds: int
 
 

@@ -1,8 +1,8 @@
 """Sequencer: fetches instructions from DDR4 in bursts and dispatches one a cycle to the engines' queues."""
 
 from skipopu.numerics.jit import jit
-from skipopu.sim import causes
 from skipopu.program.isa import INSTRUCTION_BYTES, Opcode
+from skipopu.sim import causes
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.machine import MAX_QUEUE, Machine
 from skipopu.spec.ledger import Traffic
@@ -16,7 +16,7 @@ BEAT_INSTRUCTIONS = DDR_BEAT_BYTES // INSTRUCTION_BYTES
 
 @jit
 def sequencer(m: Machine) -> None:
-    """One cycle: request the next burst if there is room, dispatch one fetched instruction if its queue has room."""
+    """One cycle: request a burst if there is room, dispatch a fetched instruction if its queue has room."""
     s = m.sequencer
     fetched = s.fetched_beats * BEAT_INSTRUCTIONS
     s.cause = causes.IDLE
@@ -47,7 +47,7 @@ def sequencer(m: Machine) -> None:
 
 @jit
 def _fetch(m: Machine) -> None:
-    """Ask for a burst of instructions; bursts go to the channels in turn, each channel in order."""
+    """Ask for a burst of instructions; it lies in the first channel alone, so that it comes in order."""
     s, p = m.sequencer, m.p
     left = len(m.work) - s.requested
     if left <= 0 or s.requested + BURST_INSTRUCTIONS - s.next > p.fetch_instructions:
@@ -56,8 +56,7 @@ def _fetch(m: Machine) -> None:
         return
     count = min(left, BURST_INSTRUCTIONS)
     beats = (count + BEAT_INSTRUCTIONS - 1) // BEAT_INSTRUCTIONS
-    address = (p.program_address + s.requested * INSTRUCTION_BYTES) // p.ddr_channels
-    address -= address % (BURST_INSTRUCTIONS * INSTRUCTION_BYTES)
+    address = p.program_address // p.ddr_channels + s.requested * INSTRUCTION_BYTES
     phase = m.work[s.requested].phase
     push(m.ddr, 0, address, beats, False, FETCH, m.total.ddr_now)
     m.counts.traffic[phase, Traffic.INSTRUCTIONS] += beats * DDR_BEAT_BYTES

@@ -48,7 +48,7 @@ def store(m: Machine) -> None:
 def _push(m: Machine, address: int) -> None:
     s, p = m.store, m.p
     word = DDR_BEAT_BYTES * p.ddr_channels
-    offset = address * 64 // p.ddr_channels + s.pushed_beats * DDR_BEAT_BYTES
+    offset = (address // p.ddr_channels + s.pushed_beats) * DDR_BEAT_BYTES
     beats = min(s.beats - s.pushed_beats, AXI3_BURST_BEATS, (BOUNDARY - offset % BOUNDARY) // DDR_BEAT_BYTES)
     if beats == 0 or (s.gear < beats * word and s.tiles > 0):
         return

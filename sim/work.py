@@ -1,7 +1,7 @@
-"""What each instruction amounts to: loop bounds and latencies, looked up from the trace's row masks.
+"""What each instruction amounts to: loop bounds and latencies, from the trace's row masks.
 
-In hardware the sequencer and the engines derive these numbers from the instruction and the router's row count;
-here they are worked out for the whole program at once.
+In hardware the sequencer and the engines derive these numbers from the instruction and the router's row
+count; here they are worked out for the whole program at once.
 """
 
 from typing import Any
@@ -81,9 +81,9 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     phases = np.where(c.trace.steps.phase == StepPhase.DECODE, int(Phase.DECODE), int(Phase.PREFILL))
     values = {name: np.zeros(n, np.int64) for name in WORK.names or ()}
     values |= {
-        "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step, "layer": layer,
-        "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows, "rounds": rounds, "kv_pass": kv_pass,
-        "decode": passes.decode[kv_pass].astype(np.int64),
+        "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step,
+        "layer": layer, "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows,
+        "rounds": rounds, "kv_pass": kv_pass, "decode": passes.decode[kv_pass].astype(np.int64),
     }  # fmt: skip
     for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
         values[name] = f[:, COLUMN[name]]
@@ -97,8 +97,8 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
 
 
 def _engine(f: Fields) -> Ints:
-    table = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)])
-    return np.asarray(table[f[:, 0]], np.int64)
+    table: Ints = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)], np.int64)
+    return table[f[:, 0]]
 
 
 def _executed(program: Program, f: Fields) -> Ints:
@@ -122,12 +122,14 @@ def _transfers(v: dict[str, Ints], f: Fields) -> None:
     """Amounts that the memory engines move."""
     op, rows, block_rows = f[:, 0], v["rows"], f[:, COLUMN["rows"]]
     some = rows > 0
-    v["amount"] = np.where(np.isin(op, (Opcode.LOAD_WEIGHTS, Opcode.LOAD_CONSTANTS)), f[:, COLUMN["columns"]] * some, 0)
+    counted = np.isin(op, (Opcode.LOAD_WEIGHTS, Opcode.LOAD_CONSTANTS))
+    v["amount"] = np.where(counted, f[:, COLUMN["columns"]] * some, 0)
     moved = np.where(f[:, COLUMN["compact"]] == 1, rows, block_rows * some)
     tiles = f[:, COLUMN["k_tiles"]] * np.where(v["tokens"] > 0, v["rounds"], 1)
     transfer = np.isin(op, (Opcode.LOAD_ROWS, Opcode.STORE_ROWS))
     v["amount"] = np.where(transfer, moved * tiles, v["amount"])
-    v["traffic"] = np.where(op == Opcode.LOAD_CONSTANTS, int(Traffic.CONSTANTS), int(Traffic.ACTIVATIONS_READ))
+    constants = op == Opcode.LOAD_CONSTANTS
+    v["traffic"] = np.where(constants, int(Traffic.CONSTANTS), int(Traffic.ACTIVATIONS_READ))
 
 
 def _products(v: dict[str, Ints], f: Fields, program: Program, overlay: Overlay) -> None:
@@ -156,13 +158,18 @@ def _matmul(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
     columns = f[:, COLUMN["columns"]]
     blocks = -(-columns // width)
     bits = np.where(f[:, COLUMN["datatype"]] == 1, BITS["fp16"], BITS["int4"])
-    tile = lambda c: -(-o.pe_array.dot_length * c * bits // 8)  # noqa: E731
+
+    def tile(c: Ints | int) -> Ints:
+        return -(-o.pe_array.dot_length * c * bits // 8)
+
     return {
-        "source": WEIGHT_TILE, "blocks": blocks, "depth": depth, "tile_rows": rows, "tile_bytes": tile(width),
-        "last_tile_bytes": tile(columns - (blocks - 1) * width), "pop_bytes": o.hbm_bytes_per_cycle, "feed_tiles": 1,
+        "source": WEIGHT_TILE, "blocks": blocks, "depth": depth, "tile_rows": rows,
+        "tile_bytes": tile(width), "last_tile_bytes": tile(columns - (blocks - 1) * width),
+        "pop_bytes": o.hbm_bytes_per_cycle, "feed_tiles": 1,
         "operand": np.where(f[:, COLUMN["normalize"]] == 1, FIRST_BLOCK, AS_IS),
         "operand_stages": o.npe.normalize_stages,
-        "drain_slots": rows * _slots(o, depth, np.minimum(columns, width)), "result_stages": o.npe.result_stages,
+        "drain_slots": rows * _slots(o, depth, np.minimum(columns, width)),
+        "result_stages": o.npe.result_stages,
     }  # fmt: skip
 
 
@@ -170,8 +177,9 @@ def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
     depth, logits = f[:, COLUMN["k_tiles"]], f[:, COLUMN["columns"]]
     tile = o.pe_array.dot_length * logits * FP16_BYTES
     return {
-        "source": np.where(logits > 0, CONSTANT_TILE, NO_TILE), "blocks": 1, "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile, "last_tile_bytes": tile, "pop_bytes": o.ker.constant_bytes_per_cycle, "feed_tiles": 1,
+        "source": np.where(logits > 0, CONSTANT_TILE, NO_TILE), "blocks": 1, "depth": depth,
+        "tile_rows": rows, "tile_bytes": tile, "last_tile_bytes": tile,
+        "pop_bytes": o.ker.constant_bytes_per_cycle, "feed_tiles": 1,
         "operand": np.where(f[:, COLUMN["normalize"]] == 1, EVERY_TILE, AS_IS),
         "operand_stages": 0,  # the statistics branch off; the tile itself goes straight on
         "drain_slots": np.where(logits > 0, rows * _slots(o, depth, logits), 0),
@@ -183,21 +191,24 @@ def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dic
     depth = np.full_like(rounds, head // o.pe_array.dot_length)
     tile = 2 * o.pe_array.dot_length * FP16_BYTES
     return {
-        "source": KV_TILE, "blocks": rounds * pairs, "depth": depth, "tile_rows": rows, "tile_bytes": tile,
-        "last_tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2, "operand": AS_IS, "operand_stages": 0,
+        "source": KV_TILE, "blocks": rounds * pairs, "depth": depth, "tile_rows": rows,
+        "tile_bytes": tile, "last_tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2,
+        "operand": AS_IS, "operand_stages": 0,
         "drain_slots": rows * _slots(o, depth, np.full_like(rounds, o.pe_array.columns)),
         "result_stages": o.npe.result_stages,
     }  # fmt: skip
 
 
 def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    width = min(o.pe_array.columns, head)
-    parts = -(-head // width)
+    fewest = -(-head // o.pe_array.columns)
+    parts = next(n for n in range(fewest, head + 1) if head % n == 0)
+    width = head // parts
     tiles = 2 * pairs * parts  # of one round
     slots = _slots(o, rounds, np.full_like(rounds, width))
     return {
-        "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows, "tile_bytes": width * FP16_BYTES,
-        "last_tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes, "feed_tiles": 1, "operand": EVERY_TILE,
-        "operand_stages": o.npe.exponential_stages, "drain_slots": rows * tiles * slots,
+        "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows,
+        "tile_bytes": width * FP16_BYTES, "last_tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes,
+        "feed_tiles": 1, "operand": EVERY_TILE, "operand_stages": o.npe.exponential_stages,
+        "drain_slots": rows * tiles * slots,
         "result_stages": o.npe.result_stages,
     }  # fmt: skip

@@ -84,9 +84,8 @@ def schedule(
 ) -> int:
     """Form the rounds in which the K/V of tokens [0, tokens) at ``layer`` are read; return their number.
 
-    ``held`` [tokens] marks the tokens in the buffer; ``track`` (decode) brings it up to date for the next
-    layer, prefill reads past the buffer. In-order greedy rounds while the buffer is ``valid``, per-port queues
-    otherwise.
+    ``held`` [tokens] marks the tokens in the buffer; ``track`` (decode) updates it for the next layer,
+    prefill reads past it. Greedy rounds in order while the buffer is ``valid``, per-port queues otherwise.
     """
     if not valid:
         held[:tokens] = 0

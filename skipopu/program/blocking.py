@@ -46,7 +46,8 @@ class Places:
         if self._next > self._tiles:
             raise SpecError(
                 f"{self._what}: beyond capacity, needs {self._next} row tiles of the global buffer"
-                f" at {name!r}; global_buffer.tiles = {self._tiles}; shorten the sequence or enlarge global_buffer.tiles"
+                f" at {name!r}; global_buffer.tiles = {self._tiles}; shorten the sequence or enlarge"
+                " global_buffer.tiles"
             )
         return self
 

@@ -10,7 +10,14 @@ from skipopu.program.memory_map import MemoryMap, map_memory
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
-from skipopu.spec.overlay import FP16_BYTES, Overlay
+from skipopu.spec.overlay import (
+    AXI3_BURST_BEATS,
+    DDR_BEAT_BYTES,
+    DDR_CHANNELS,
+    FP16_BYTES,
+    HBM_BEAT_BYTES,
+    Overlay,
+)
 from skipopu.trace import StepPhase, Trace
 
 BOTTLENECK_AND_MLP = ("bottleneck", "mlp")
@@ -96,6 +103,14 @@ def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: B
             )
     if len(set(trace.steps.cache.tolist())) > 1:
         raise SpecError("trace: several K/V caches; the compiler takes one")
+    if trace.header.caches[0].prefix_hit:
+        raise SpecError("trace: a K/V prefix that is there already; the compiler takes caches that start empty")
+    if trace.steps.arrival_seconds.any():
+        raise SpecError("trace: arrival times; the compiler takes steps whose input is there")
+    if trace.header.layer_shapes:
+        raise SpecError("trace: layers with shapes of their own; the compiler takes one shape for all layers")
+    if trace.header.router.shared:
+        raise SpecError("trace: one router for both modules of a layer; the compiler takes a router a module")
     if trace.events:
         raise SpecError(
             f"trace: event {trace.events[0].kind.name.lower()}; the compiler takes traces without events"
@@ -110,6 +125,7 @@ def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: B
         raise SpecError(
             f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even"
         )
+    _check_interfaces(overlay, board)
     _check_board(trace, shape, overlay, board)
 
 
@@ -128,3 +144,21 @@ def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board
             f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes};"
             f" gamma and {2 * routers} router columns need {constants}; nearest: {constants}"
         )
+
+
+def _check_interfaces(overlay: Overlay, board: Board) -> None:
+    """The overlay's AXI ports are built for one width, burst and clock; the board must have the same."""
+    wanted = {
+        "hbm.beat_bytes": (board.hbm.beat_bytes, HBM_BEAT_BYTES),
+        "hbm.max_burst_beats": (board.hbm.max_burst_beats, AXI3_BURST_BEATS),
+        "hbm.axi_mhz": (board.hbm.axi_mhz, overlay.clock.core_mhz * overlay.clock.hbm_ratio),
+        "ddr.beat_bytes": (board.ddr.beat_bytes, DDR_BEAT_BYTES),
+        "ddr.max_burst_beats": (board.ddr.max_burst_beats, AXI3_BURST_BEATS),
+        "ddr.channels": (board.ddr.channels, DDR_CHANNELS),
+    }
+    for key, (value, port) in wanted.items():
+        if value != port:
+            raise SpecError(
+                f"board {board.name}: {key} = {value:g}; overlay {overlay.name} is built for {port:g}"
+                " (clock.core_mhz, clock.hbm_ratio and the AXI widths); set both alike"
+            )

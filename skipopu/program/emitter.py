@@ -71,8 +71,8 @@ class Emitter:
         """Store rows of the global buffer at ``source`` to a DDR4 tensor, from its tile ``at`` on."""
         reads = [place, *self.gate_reads(fields)]
         return self.emit(
-            Opcode.STORE_ROWS, reads, [self._tensor(what)], address=self._tile(what, at), source=source, rows=rows,
-            k_tiles=tiles, **fields,
+            Opcode.STORE_ROWS, reads, [self._tensor(what)], address=self._tile(what, at), source=source,
+            rows=rows, k_tiles=tiles, **fields,
         )  # fmt: skip
 
     def _tensor(self, what: str) -> Region:

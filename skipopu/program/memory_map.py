@@ -96,7 +96,8 @@ def _check_hbm(
     if weights > room:
         raise SpecError(
             f"shape {shape.name}: {weights * ports / 1e9:.2f} GB of weights,"
-            f" {room * ports / 1e9:.2f} GB of HBM behind {ports} ports; use a smaller model, datatypes.weights=int4 or datatypes.lm_head=int4"
+            f" {room * ports / 1e9:.2f} GB of HBM behind {ports} ports; use a smaller model,"
+            " datatypes.weights=int4 or datatypes.lm_head=int4"
         )
     if weights + cache > room:
         most = int(tokens * (room - weights) / cache)

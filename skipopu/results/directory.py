@@ -83,6 +83,12 @@ def rewrite_report(directory: Path) -> Path:
     return path
 
 
+def write_picture(path: Path, svg: str) -> None:
+    """Write one SVG file, aside and then renamed; SpecError where that cannot be."""
+    with replacing_file(path) as aside:
+        aside.write_text(svg, encoding="utf-8")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON; keys keep their order, numbers that are not finite are refused."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from skipopu.spec.ledger import Cause, Phase, Traffic
 
+SVG_ADDRESS = "data:image/svg+xml;base64,"
 WIDTH = 10.4  # inches; the page is as wide
 INK, PALE, GRID = "#22303c", "#6b7885", "#dfe4e8"
 ACCENT, SECOND = "#1f6f8b", "#c0562f"
@@ -79,7 +80,7 @@ class Picture:
         buffer = io.BytesIO()
         unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         self.figure.savefig(buffer, format="svg", metadata=unsaid)
-        self.source = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+        self.source = SVG_ADDRESS + base64.b64encode(buffer.getvalue()).decode()
 
 
 @contextmanager
@@ -91,6 +92,11 @@ def picture(height: float, rows: int = 1, columns: int = 1, **layout: Any) -> It
         drawn = Picture(height, rows, columns, **layout)
         yield drawn
         drawn.save()
+
+
+def svg_text(source: str) -> str:
+    """Return the SVG file inside a picture's ``source``."""
+    return base64.b64decode(source.removeprefix(SVG_ADDRESS)).decode()
 
 
 def words(name: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from skipopu.spec.leaf import Leaf, number
 from skipopu.spec.load import build, find, override, read_toml
-from skipopu.spec.memory import InterleavedMemory, Memory
+from skipopu.spec.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Sections:
 
     resources: Resources
     hbm: Memory
-    ddr: InterleavedMemory
+    ddr: Memory
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Board:
     name: str
     resources: Resources
     hbm: Memory
-    ddr: InterleavedMemory
+    ddr: Memory
     provenance: Mapping[str, Leaf] = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:

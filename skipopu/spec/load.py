@@ -6,7 +6,7 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from skipopu.spec.error import SpecError
 from skipopu.spec.leaf import CONFIDENCES, LEAF_KEYS, Bound, Leaf, Value, bound_of
@@ -130,8 +130,7 @@ def _checked(value: Any, kind: type, bound: Bound, key: str) -> Value:
         raise SpecError(f"{key} = {value!r}; expected one of {', '.join(bound.choices)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_number(value, bound, key)
-    checked: Any = value  # the type check above leaves mypy with object
-    return checked  # type: ignore[no-any-return]
+    return cast(Value, value)
 
 
 def _check_number(value: float, bound: Bound, key: str) -> None:

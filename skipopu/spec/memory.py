@@ -133,17 +133,3 @@ class Memory:
 
 def _unfit(where: str, key: str, value: float, reason: str, nearest: int) -> SpecError:
     return SpecError(f"{where}.{key} = {value:g}; {reason}; nearest: {nearest}")
-
-
-@dataclass(frozen=True)
-class InterleavedMemory(Memory):
-    """A memory with one flat address space, dealt out over its channels in granules."""
-
-    interleave_bytes: int = number("byte", 64, 2**30, power_of_two=True)
-
-    def check(self, where: str) -> None:
-        """As `Memory.check`; a granule must hold a beat."""
-        super().check(where)
-        if self.interleave_bytes < self.beat_bytes:
-            least = self.beat_bytes
-            raise _unfit(where, "interleave_bytes", self.interleave_bytes, "must hold a beat", least)

@@ -35,9 +35,6 @@ class PeArray:
 
     columns: int = number("column", 2, 1024)
     dot_length: int = number("product", 16, 512, power_of_two=True)
-    product_bits: int = number("bit", 15, 22)
-    alignment_rounding: str = word("truncate", "nearest")
-    output_rounding: str = word("toward_zero", "nearest_even")
     multiply_stages: int = number("cycle", 1, 16)
     align_stages: int = number("cycle", 1, 16)
     tree_stages: int = number("cycle", 1, 16)
@@ -65,7 +62,6 @@ class Psum:
 
     entries: int = number("row", 4, 65536)
     interleave: int = number("entry", 1, 16)
-    format: str = word("fp32", "fp16")
 
 
 @dataclass(frozen=True)

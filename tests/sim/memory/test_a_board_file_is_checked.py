@@ -50,7 +50,6 @@ def test_a_bad_value_is_named(old: str, new: str, message: str, tmp_path: Path) 
     [
         (("hbm.capacity_bytes=65536", "hbm.page_bytes=8192"), "must hold a row a bank; nearest: 131072"),
         (("hbm.page_bytes=64", "hbm.beat_bytes=128"), "hbm.page_bytes = 64; must hold a beat; nearest: 128"),
-        (("ddr.beat_bytes=128",), "ddr.interleave_bytes = 64; must hold a beat; nearest: 128"),
         (("hbm.queue_depth=65",), "hbm.queue_depth = 65; must be in 1..64 burst; nearest: 64"),
         (("hbm.timing.tRPX=1",), "hbm.timing.tRPX: unknown key; did you mean 'hbm.timing.tRP'?"),
     ],

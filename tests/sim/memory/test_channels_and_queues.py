@@ -94,23 +94,8 @@ def test_a_write_is_answered_once_its_last_beat_is_written() -> None:
     assert seen.responses == [first + t.tRRD_S + 14 + t.tCWL + memory.response_latency]
 
 
-def test_an_hbm_port_owns_256_mib() -> None:
-    memory = memory_of("hbm")
-    for port in range(32):
-        assert hbm.locate(memory, (port << 28) + 12345) == (port, 12345)
-        assert hbm.address_of(memory, port, 12345) == (port << 28) + 12345
+def test_a_board_has_its_ports_and_no_more() -> None:
     assert len(hbm.new_hbm(Board.load("u280"), 4).channels) == 4
+    assert len(ddr.new_ddr(Board.load("u280")).channels) == 2
     with pytest.raises(SpecError, match=r"^ports = 33; board u280 has 1 to 32 \(hbm.channels\)$"):
         hbm.new_hbm(Board.load("u280"), 33)
-
-
-@pytest.mark.parametrize("granule", [64, 4096])
-def test_ddr_addresses_are_dealt_out_in_granules(granule: int) -> None:
-    memory = memory_of("ddr", f"interleave_bytes={granule}")
-    board = Board.load("u280", (f"ddr.interleave_bytes={granule}",))
-    addresses = range(0, 8 * granule, 32)
-    places = [ddr.locate(board.ddr, a) for a in addresses]
-    assert [ddr.address_of(board.ddr, *p) for p in places] == list(addresses)
-    assert [p[0] for p in places[:: granule // 32]] == [0, 1] * 4
-    assert max(p[1] for p in places) == 4 * granule - 32
-    assert len(ddr.new_ddr(board).channels) == memory.channels == 2

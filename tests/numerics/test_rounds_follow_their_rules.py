@@ -1,0 +1,196 @@
+"""K/V rounds: the schedule is the one that the rules give, and no round asks the impossible."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+from rounds_oracle import Layer, decode_of_newest, in_order, limits, masks, queued, reuse_last, run
+
+from skipopu.numerics.kv_rounds import BUFFER, Limits, Passes, Placement, demand, limits_of, place
+from skipopu.spec.overlay import Overlay
+
+Mask = NDArray[np.bool_]
+ANY = settings(max_examples=150)
+
+
+@ANY
+@given(limits(), masks())
+def test_rounds_are_those_of_the_rules(limits: Limits, executed: Mask) -> None:
+    where, layers = decode_of_newest(limits, executed)
+    held: set[int] = set()
+    for found in layers:
+        rule = in_order if found.valid else queued
+        assert found.rounds == rule(limits, where, found.layer, executed.shape[1], held)
+        assert found.after == held
+
+
+def broken(limits: Limits, where: Placement, layers: list[Layer]) -> set[str]:
+    """Names of the promises that a pass of schedules does not keep."""
+    found: set[str] = set()
+    kept_from: dict[int, int] = {}  # buffered token → layer whose K/V was kept
+    for entry in layers:
+        found |= _broken_rounds(limits, where, entry)
+        kept_from = {t: kept_from[t] for t in entry.before if t in kept_from}
+        for token in (t for r in entry.rounds for t, p in r if p == BUFFER):
+            source = int(where.source[entry.layer, token])
+            if kept_from.get(token) != source or source >= entry.layer:
+                found.add("stale")
+        kept_from |= {t: int(where.source[entry.layer, t]) for t in entry.after - entry.before}
+        if len(entry.after) > limits.capacity:
+            found.add("capacity")
+    return found
+
+
+def _broken_rounds(limits: Limits, where: Placement, entry: Layer) -> set[str]:
+    found: set[str] = set()
+    visible = np.flatnonzero(where.source[entry.layer] >= 0).tolist()
+    if sorted(t for r in entry.rounds for t, _ in r) != visible:
+        found.add("once")
+    for members in entry.rounds:
+        used = Counter(port for _, port in members)
+        reads = used.pop(BUFFER, 0)
+        new = [t for t, _ in members if t in entry.after - entry.before]
+        found |= {"ports"} if any(n > 1 for n in used.values()) else set()
+        found |= {"reads"} if reads > limits.buffer_reads or (reads and not entry.valid) else set()
+        found |= {"writes"} if len(new) > limits.buffer_writes else set()
+        found |= {"tokens"} if not 0 < len(members) <= limits.tokens else set()
+        elsewhere = [t for t, p in members if p not in (BUFFER, where.port[entry.layer, t])]
+        found |= {"place"} if elsewhere else set()
+    return found
+
+
+@ANY
+@given(limits(), masks())
+def test_every_round_keeps_its_limits_and_reads_only_what_was_kept(limits: Limits, executed: Mask) -> None:
+    where, layers = decode_of_newest(limits, executed)
+    assert broken(limits, where, layers) == set()
+
+
+@ANY
+@given(limits(), masks())
+def test_the_newest_token_is_never_kept(limits: Limits, executed: Mask) -> None:
+    _, layers = decode_of_newest(limits, executed)
+    assert all(executed.shape[1] - 1 not in entry.after for entry in layers)
+
+
+PLAIN = Limits(4, 6, 2, 2, 8, 4)
+
+
+def planted(change: Any) -> set[str]:
+    executed = np.random.default_rng(3).random((4, 24)) >= 0.5
+    executed[0], executed[:, -1] = True, True
+    where, layers = decode_of_newest(PLAIN, executed)
+    assert any(p == BUFFER for entry in layers for r in entry.rounds for _, p in r)
+    change(layers)
+    return broken(PLAIN, where, layers)
+
+
+def _from_buffer(entry: Layer, token: int) -> None:
+    entry.rounds = [[(t, BUFFER if t == token else p) for t, p in r] for r in entry.rounds]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda s: s[0].rounds[0].pop(), "once"),
+        (lambda s: s[0].rounds[0].append(s[0].rounds[0][0]), "once"),
+        (lambda s: s[0].rounds.__setitem__(slice(0, 2), [s[0].rounds[0] + s[0].rounds[1]]), "ports"),
+        (lambda s: _from_buffer(s[0], 0), "reads"),
+        (lambda s: _from_buffer(s[1], 23), "stale"),
+        (lambda s: s[1].after.update(range(24)), "capacity"),
+        (lambda s: s[2].after.update(range(24)), "writes"),
+        (lambda s: s[0].rounds.append([]), "tokens"),
+    ],
+)
+def test_a_planted_fault_is_found(change: Any, fault: str) -> None:
+    assert fault in planted(change)
+
+
+def test_sixteen_tokens_four_ports_two_buffer_ports_by_hand() -> None:
+    """Layer 0 runs every token: token t on port t mod 4. Layer 1 runs the even ones: port (t / 2) mod 4.
+
+    While layer 0 is read (buffer invalid) the odd tokens are kept until 4 are held, one a write port a round.
+    """
+    executed = np.ones((2, 16), bool)
+    executed[1, 1::2] = False
+    executed[1, 15] = True  # the newest token
+    bounds = Limits(ports=4, tokens=6, buffer_reads=2, buffer_writes=2, capacity=4, queue_depth=4)
+    _, (first, second) = decode_of_newest(bounds, executed)
+    assert not first.valid
+    assert first.rounds == [
+        [(0, 0), (1, 1), (2, 2), (3, 3)],
+        [(5, 1), (6, 2), (7, 3), (4, 0)],
+        [(10, 2), (11, 3), (8, 0), (9, 1)],
+        [(15, 3), (12, 0), (13, 1), (14, 2)],
+    ]
+    assert first.after == {1, 3, 5, 7}
+    # layer 1: even t and 15 on port (order mod 4); 1, 3, 5, 7 in the buffer; 9, 11, 13 on their layer 0 ports
+    assert second.valid
+    assert second.rounds == [
+        [(0, 0), (1, BUFFER), (2, 1), (3, BUFFER), (4, 2)],
+        [(5, BUFFER), (6, 3), (7, BUFFER), (8, 0), (9, 1)],
+        [(10, 1), (11, 3), (12, 2)],
+        [(13, 1), (14, 3), (15, 0)],
+    ]
+    assert second.after == set()  # no layer follows
+
+
+def test_a_skipped_layer_empties_the_buffer() -> None:
+    executed = np.zeros((4, 8), bool)
+    executed[0] = True
+    executed[[0, 1, 3], -1] = True
+    where = place(reuse_last(executed), 4)
+    found = run(PLAIN, where, 8, [0, 1, 3])
+    assert [entry.valid for entry in found] == [False, True, False]
+    assert not any(port == BUFFER for r in found[2].rounds for _, port in r)
+
+
+@given(masks())
+def test_a_layers_own_tokens_go_round_the_ports_without_a_gap(executed: Mask) -> None:
+    where = place(reuse_last(executed), 5)
+    for layer, row in enumerate(executed):
+        own = np.flatnonzero(row)
+        assert where.port[layer, own].tolist() == [i % 5 for i in range(len(own))]
+        assert where.slot[layer, own].tolist() == [i // 5 for i in range(len(own))]
+    for layer, token in np.argwhere(where.source >= 0):
+        source = where.source[layer, token]
+        assert where.port[layer, token] == where.port[source, token]
+        assert where.slot[layer, token] == where.slot[source, token]
+
+
+@ANY
+@given(limits(), masks())
+def test_demand_counts_what_the_rounds_hold(limits: Limits, executed: Mask) -> None:
+    where, layers = decode_of_newest(limits, executed)
+    newest = executed.shape[1] - 1
+    passes = Passes(np.array([0]), np.array([newest]), np.array([1]), np.array([True]))
+    found = demand(limits, where, passes, executed)
+    expected = np.zeros((3, executed.shape[0]), np.int64)
+    for entry in layers:
+        ports = [port for r in entry.rounds for _, port in r]
+        buffered = ports.count(BUFFER)
+        expected[:, entry.layer] = len(entry.rounds), len(ports) - buffered, buffered
+    assert [row[0].tolist() for row in found] == expected.tolist()
+
+
+@given(masks())
+def test_prefill_reads_past_the_buffer(executed: Mask) -> None:
+    tokens = executed.shape[1]
+    where = place(reuse_last(executed), PLAIN.ports)
+    passes = Passes(np.array([0]), np.array([0]), np.array([tokens]), np.array([False]))
+    found = demand(PLAIN, where, passes, executed)
+    ran = executed.any(axis=1)
+    assert found.buffer_entries.sum() == 0
+    assert found.hbm_entries[0].tolist() == ((where.source >= 0).sum(axis=1) * ran).tolist()
+
+
+@pytest.mark.parametrize(
+    ("setting", "capacity"),
+    [("kv_buffer.read_ports=2", 32), ("kv_buffer.read_ports=0", 0), ("kv_buffer.write_ports=0", 0),
+     ("kv_buffer.enabled=false", 0), ("kv_buffer.capacity_bytes=127", 0)],
+)  # fmt: skip
+def test_a_buffer_without_ports_holds_nothing(setting: str, capacity: int) -> None:
+    assert limits_of(Overlay.load("tiny", (setting,)), 128).capacity == capacity

@@ -1,0 +1,215 @@
+"""What an order of instructions guarantees, from the encoded words alone: semaphores, engine order, fences.
+
+Accesses come from the fields of the instructions, not from what the compiler declared.
+"""
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skipopu.program.isa import ENGINE_OF, ENGINES, NAMES, Gate, Opcode, Post, decode
+from skipopu.program.program import Program
+from skipopu.spec.ledger import Block
+
+Row = dict[str, int]
+
+
+def rows_of(program: Program) -> list[Row]:
+    """Instructions as name → value, HALT left out."""
+    table = decode(program.words)[:-1]
+    return [dict(zip(NAMES, map(int, row), strict=True)) for row in table]
+
+
+def engine(row: Row) -> int:
+    """Index of the instruction's engine."""
+    return ENGINES.index(ENGINE_OF[Opcode(row["opcode"])])
+
+
+def bits(value: int) -> Iterator[int]:
+    """Yield the engines of a wait or signal field."""
+    return (e for e in range(len(ENGINES)) if value >> e & 1)
+
+
+class Order(NamedTuple):
+    """``known[i, e]``: how many instructions of engine e are complete whenever instruction i starts."""
+
+    engine: NDArray[np.int64]
+    place: NDArray[np.int64]  # index within its engine
+    known: NDArray[np.int64]
+
+    def before(self, a: Any, b: Any) -> Any:
+        """Whether ``a`` is always complete when ``b`` starts."""
+        return self.known[b, self.engine[a]] > self.place[a]
+
+
+def order_of(rows: list[Row]) -> Order:
+    """Vector clocks: the k-th wait on a semaphore takes what the k-th signal gave."""
+    owner = np.array([engine(row) for row in rows])
+    place, known = np.zeros(len(rows), np.int64), np.zeros((len(rows), len(ENGINES)), np.int64)
+    current, given = np.zeros((len(ENGINES), len(ENGINES)), np.int64), defaultdict(deque[int])
+    stream = -1
+    for i, row in enumerate(rows):
+        mine = owner[i]
+        place[i] = current[mine, mine]
+        producers = [given[source, mine].popleft() for source in bits(row["wait"])]
+        if row["stream"] and row["opcode"] == Opcode.ROUTE:
+            producers.append(stream)  # takes every tile of that load
+        for p in producers:
+            current[mine] = np.maximum(current[mine], known[p])
+            current[mine, owner[p]] = max(current[mine, owner[p]], place[p] + 1)
+        known[i] = current[mine]
+        current[mine, mine] = place[i] + 1
+        stream = i if row["stream"] and row["opcode"] == Opcode.LOAD_ROWS else stream
+        for target in bits(row["signal"]):
+            given[mine, target].append(i)
+    return Order(owner, place, known)
+
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+
+
+class Access(NamedTuple):
+    """Instruction ``index`` touches [first, end) of a space."""
+
+    index: int
+    space: str
+    first: int
+    end: int
+    write: bool
+
+
+def accesses(program: Program) -> list[Access]:
+    """What each instruction touches, or a part of it that is certain."""
+    found: list[Access] = []
+    tile = program.context.overlay.tile_bytes // 64
+    for i, row in enumerate(rows_of(program)):
+        found += [Access(i, *a) for a in _of(row, tile, program.context.overlay.pe_array.dot_length)]
+        gates = [Gate.ATTENTION, Gate.FFN] if row["gate"] == Gate.ALL else [row["gate"]]
+        if row["opcode"] == Opcode.ROUTE and row["columns"]:
+            found += [Access(i, f"mask {int(g)}", row["mask"], row["mask"] + 1, True) for g in gates]
+        elif row["opcode"] != Opcode.ROUTE and row["gate"]:
+            found.append(Access(i, f"mask {row['gate']}", row["mask"], row["mask"] + 1, False))
+    return found
+
+
+def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
+    r, op = row, row["opcode"]
+    moved = r["rows"] * r["k_tiles"]
+    heads = r["rows"] * 2 * r["pairs"] * r["group"]
+    queries = heads * r["k_tiles"]
+    width = r["columns"] // 2 if r["post"] == Post.SWIGLU else r["columns"]
+    result = r["rows"] * -(-width // dot)
+    source, target, address = r["source"], r["target"], r["address"]
+    by_opcode: dict[int, list[tuple[str, int, int, bool]]] = {
+        Opcode.LOAD_ROWS: [("ddr", address, moved * tile, False), ("tiles", target, moved, True)],
+        Opcode.STORE_ROWS: [("tiles", source, moved, False), ("ddr", address, moved * tile, True)],
+        Opcode.READ_KV: [(f"kv {r['value']}", 0, r["layer"] + 1, False)],
+        Opcode.APPEND_KV: [("tiles", source, moved, False), (f"kv {r['value']}", r["layer"], 1, True)],
+        Opcode.MATMUL: [("tiles", source, moved, False), ("tiles", target, result, True)],
+        Opcode.SCORES: [("tiles", source, queries, False), ("tiles", target, heads, True)],
+        Opcode.CONTEXT: [("tiles", source, heads, False), ("tiles", target, queries, True)],
+        Opcode.ROUTE: [("tiles", source, moved, False)],
+    }
+    for space, first, size, write in by_opcode.get(op, []):
+        yield space, first, first + size, write
+    if op == Opcode.MATMUL and r["post"] == Post.RESIDUAL:
+        yield "tiles", r["operand"], r["operand"] + result, False
+    if op in (Opcode.MATMUL, Opcode.ROUTE) and r["normalize"]:
+        yield "statistics", 0, 1, op == Opcode.ROUTE
+
+
+def conflicts(found: list[Access]) -> Iterator[Pairs]:
+    """Yield for each space: earlier and later of the pairs that clash, and where only the later reads."""
+    for space in {a.space for a in found}:
+        part = [a for a in found if a.space == space]
+        index, first, end = (np.array([a[k] for a in part]) for k in (0, 2, 3))
+        write = np.array([a.write for a in part])
+        meet = (first[:, None] < end) & (first < end[:, None]) & (write[:, None] | write)
+        i, j = np.nonzero(meet & (index[:, None] < index))
+        yield index[i], index[j], write[i] & ~write[j]
+
+
+def unordered(rows: list[Row], found: list[Access]) -> set[tuple[int, int]]:
+    """Pairs of conflicting instructions of two engines that some execution swaps."""
+    order = order_of(rows)
+    pairs: set[tuple[int, int]] = set()
+    for a, b, _ in conflicts(found):
+        loose = (order.engine[a] != order.engine[b]) & ~order.before(a, b)
+        pairs |= set(zip(a[loose].tolist(), b[loose].tolist(), strict=True))
+    return pairs
+
+
+def unfenced(rows: list[Row], found: list[Access]) -> set[tuple[int, int]]:
+    """Pairs of matrix operations of which the later may read a result that is still in flight."""
+    order, compute = order_of(rows), ENGINES.index(Block.PE_ARRAY)
+    fences = np.cumsum([row["fence"] for row in rows])
+    pairs: set[tuple[int, int]] = set()
+    for a, b, read_after_write in conflicts(found):
+        inside = (order.engine[a] == compute) & (order.engine[b] == compute) & read_after_write
+        loose = inside & (fences[a] == fences[b])
+        pairs |= set(zip(a[loose].tolist(), b[loose].tolist(), strict=True))
+    return pairs
+
+
+class Execution(NamedTuple):
+    """Times at which instructions started and finished, and what is left in the semaphores."""
+
+    start: list[int]
+    finish: list[int]
+    left: dict[tuple[int, int], int]
+
+
+def execute(rows: list[Row], seed: int, queue_depth: int) -> Execution:
+    """Run with random durations and in-order queues; raises IndexError where nothing can go on."""
+    chance = random.Random(seed)
+    start, finish = [-1] * len(rows), [-1] * len(rows)
+    queues: list[deque[int]] = [deque() for _ in ENGINES]
+    counts: dict[tuple[int, int], int] = defaultdict(int)
+    fetched, now, streams = 0, 0, [-1]
+
+    def dispatch() -> None:
+        nonlocal fetched
+        queues[engine(rows[fetched])].append(fetched)
+        fetched += 1
+
+    def begin(i: int) -> None:
+        for source in bits(rows[i]["wait"]):
+            counts[source, engine(rows[i])] -= 1
+        start[i] = now
+
+    def end(i: int) -> None:
+        queues[engine(rows[i])].popleft()
+        for target in bits(rows[i]["signal"]):
+            counts[engine(rows[i]), target] += 1
+        finish[i] = now
+        streams.append(i) if rows[i]["stream"] and rows[i]["opcode"] == Opcode.LOAD_ROWS else None
+
+    def possible() -> list[tuple[Callable[..., None], tuple[int, ...]]]:
+        steps: list[tuple[Callable[..., None], tuple[int, ...]]] = []
+        if fetched < len(rows) and len(queues[engine(rows[fetched])]) < queue_depth:
+            steps.append((dispatch, ()))
+        for head in (q[0] for q in queues if q):
+            row, mine = rows[head], engine(rows[head])
+            if start[head] >= 0:
+                taker = row["stream"] and row["opcode"] == Opcode.ROUTE
+                if not taker or _last_stream(rows, head) in streams:
+                    steps.append((end, (head,)))
+            elif all(counts[source, mine] > 0 for source in bits(row["wait"])):
+                steps.append((begin, (head,)))
+        return steps
+
+    while min(finish) < 0:
+        action, arguments = chance.choice(possible())
+        action(*arguments)
+        now += 1
+    return Execution(start, finish, dict(counts))
+
+
+def _last_stream(rows: list[Row], route: int) -> int:
+    return next(
+        i for i in range(route, -1, -1) if rows[i]["stream"] and rows[i]["opcode"] == Opcode.LOAD_ROWS
+    )
