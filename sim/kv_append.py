@@ -36,11 +36,11 @@ def kv_append(m: Machine, c: KvCache) -> None:
                 a.cause = causes.BUSY
         if a.waiting:
             _push(m, c, instruction)
-    elif _acknowledged(m):
+        return
+    a.cause = causes.DRAINING
+    if _acknowledged(m):
         leave_queue(m, ENGINE)
         retire(m, ENGINE, instruction)
-    else:
-        a.cause = causes.DRAINING
 
 
 @jit

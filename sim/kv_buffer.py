@@ -58,7 +58,7 @@ def _start(m: Machine, c: KvCache, instruction: int) -> None:
     if decode and w[instruction].value:
         k.valid = 1 if c.limits.capacity > 0 else 0
     k.layer, k.value = layer, w[instruction].value
-    k.round, k.chunk, k.active = 0, 0, 1
+    k.current, k.chunk, k.active = 0, 0, 1
     k.chunks = w[instruction].pairs * p.pair_bytes // p.chunk_bytes
     k.offset = w[instruction].pair * p.pair_bytes
     _deal(m, c, instruction)
@@ -117,7 +117,7 @@ def round_ready(m: Machine, c: KvCache) -> bool:
     if not k.active:
         return False
     slot = (m.total.now - m.p.crossing_stages) % HISTORY
-    for entry in range(r.first[k.round], r.first[k.round + 1]):
+    for entry in range(r.first[k.current], r.first[k.current + 1]):
         port = r.port[entry]
         if port >= 0 and m.ports.kv_history[slot, port] // m.p.hbm_ratio <= k.popped[port]:
             return False
@@ -128,13 +128,13 @@ def round_ready(m: Machine, c: KvCache) -> bool:
 def pop_round(m: Machine, c: KvCache) -> None:
     """Take one chunk from every source of the round."""
     k, r = m.kv, c.rounds
-    for entry in range(r.first[k.round], r.first[k.round + 1]):
+    for entry in range(r.first[k.current], r.first[k.current + 1]):
         if r.port[entry] >= 0:
             k.popped[r.port[entry]] += 1
     k.popped_now = 1
     k.chunk += 1
     if k.chunk == k.chunks:
         k.chunk = 0
-        k.round += 1
-        if k.round == k.rounds:
+        k.current += 1
+        if k.current == k.rounds:
             k.active = 0

@@ -71,7 +71,8 @@ LOAD = [
 ]  # fmt: skip
 STORE = ["tiles", "gear", "beats", "pushed_beats", "bursts", "cause"]
 KV = [
-    "active", "pass", "valid", "rounds", "round", "chunk", "chunks", "offset", "layer", "value", "cause",
+    "active", "pass", "valid", "rounds", "chunk", "chunks", "offset", "layer", "value", "cause",
+    "current",  # round of which chunks are taken
     "popped_now",  # 1: a chunk of every source of the round was taken in this cycle
     ("count", "i8", (MAX_PORTS,)),  # entries of each port
     ("entry", "i8", (MAX_PORTS,)),  # next entry to request

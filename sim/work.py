@@ -98,7 +98,8 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
 
 def _engine(f: Fields) -> Ints:
     table: Ints = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)], np.int64)
-    return table[f[:, 0]]
+    found: Ints = table[f[:, 0]]
+    return found
 
 
 def _executed(program: Program, f: Fields) -> Ints:

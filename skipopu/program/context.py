@@ -104,7 +104,7 @@ def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: B
     if len(set(trace.steps.cache.tolist())) > 1:
         raise SpecError("trace: several K/V caches; the compiler takes one")
     if trace.header.caches[0].prefix_hit:
-        raise SpecError("trace: a K/V prefix that is there already; the compiler takes caches that start empty")
+        raise SpecError("trace: a K/V prefix is there already; the compiler takes caches that start empty")
     if trace.steps.arrival_seconds.any():
         raise SpecError("trace: arrival times; the compiler takes steps whose input is there")
     if trace.header.layer_shapes:

@@ -51,10 +51,13 @@ def order_of(rows: list[Row]) -> Order:
     owner = np.array([engine(row) for row in rows])
     place, known = np.zeros(len(rows), np.int64), np.zeros((len(rows), len(ENGINES)), np.int64)
     current, given = np.zeros((len(ENGINES), len(ENGINES)), np.int64), defaultdict(deque[int])
-    stream = -1
+    counts, stream = [0] * len(ENGINES), -1
     for i, row in enumerate(rows):
         mine = owner[i]
-        place[i] = current[mine, mine]
+        place[i] = counts[mine]
+        counts[mine] += 1
+        if row["fence"] or ENGINES[mine] != Block.PE_ARRAY:
+            current[mine, mine] = place[i]  # a matrix operation may start while results are in flight
         producers = [given[source, mine].popleft() for source in bits(row["wait"])]
         if row["stream"] and row["opcode"] == Opcode.ROUTE:
             producers.append(stream)  # takes every tile of that load
@@ -62,7 +65,6 @@ def order_of(rows: list[Row]) -> Order:
             current[mine] = np.maximum(current[mine], known[p])
             current[mine, owner[p]] = max(current[mine, owner[p]], place[p] + 1)
         known[i] = current[mine]
-        current[mine, mine] = place[i] + 1
         stream = i if row["stream"] and row["opcode"] == Opcode.LOAD_ROWS else stream
         for target in bits(row["signal"]):
             given[mine, target].append(i)
@@ -88,6 +90,7 @@ def accesses(program: Program) -> list[Access]:
     tile = program.context.overlay.tile_bytes // 64
     for i, row in enumerate(rows_of(program)):
         found += [Access(i, *a) for a in _of(row, tile, program.context.overlay.pe_array.dot_length)]
+        found += [Access(i, *a) for a in _cache(row, int(program.tags[i, 2]))]
         gates = [Gate.ATTENTION, Gate.FFN] if row["gate"] == Gate.ALL else [row["gate"]]
         if row["opcode"] == Opcode.ROUTE and row["columns"]:
             found += [Access(i, f"mask {int(g)}", row["mask"], row["mask"] + 1, True) for g in gates]
@@ -107,8 +110,7 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
     by_opcode: dict[int, list[tuple[str, int, int, bool]]] = {
         Opcode.LOAD_ROWS: [("ddr", address, moved * tile, False), ("tiles", target, moved, True)],
         Opcode.STORE_ROWS: [("tiles", source, moved, False), ("ddr", address, moved * tile, True)],
-        Opcode.READ_KV: [(f"kv {r['value']}", 0, r["layer"] + 1, False)],
-        Opcode.APPEND_KV: [("tiles", source, moved, False), (f"kv {r['value']}", r["layer"], 1, True)],
+        Opcode.APPEND_KV: [("tiles", source, moved, False)],
         Opcode.MATMUL: [("tiles", source, moved, False), ("tiles", target, result, True)],
         Opcode.SCORES: [("tiles", source, queries, False), ("tiles", target, heads, True)],
         Opcode.CONTEXT: [("tiles", source, heads, False), ("tiles", target, queries, True)],
@@ -120,6 +122,15 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
         yield "tiles", r["operand"], r["operand"] + result, False
     if op in (Opcode.MATMUL, Opcode.ROUTE) and r["normalize"]:
         yield "statistics", 0, 1, op == Opcode.ROUTE
+
+
+def _cache(row: Row, first_token: int) -> Iterator[tuple[str, int, int, bool]]:
+    """Tokens of the K/V cache; a reader may need the entry of any layer up to its own."""
+    if row["opcode"] == Opcode.READ_KV:
+        for layer in range(row["layer"] + 1):
+            yield f"kv {layer} {row['value']}", 0, row["tokens"], False
+    elif row["opcode"] == Opcode.APPEND_KV:
+        yield f"kv {row['layer']} {row['value']}", first_token, first_token + row["rows"], True
 
 
 def conflicts(found: list[Access]) -> Iterator[Pairs]:
@@ -134,23 +145,14 @@ def conflicts(found: list[Access]) -> Iterator[Pairs]:
 
 
 def unordered(rows: list[Row], found: list[Access]) -> set[tuple[int, int]]:
-    """Pairs of conflicting instructions of two engines that some execution swaps."""
+    """Pairs of conflicting instructions of which the later may meet what the earlier has not done yet.
+
+    An engine is in order, so between two of its own only a result in flight matters.
+    """
     order = order_of(rows)
     pairs: set[tuple[int, int]] = set()
-    for a, b, _ in conflicts(found):
-        loose = (order.engine[a] != order.engine[b]) & ~order.before(a, b)
-        pairs |= set(zip(a[loose].tolist(), b[loose].tolist(), strict=True))
-    return pairs
-
-
-def unfenced(rows: list[Row], found: list[Access]) -> set[tuple[int, int]]:
-    """Pairs of matrix operations of which the later may read a result that is still in flight."""
-    order, compute = order_of(rows), ENGINES.index(Block.PE_ARRAY)
-    fences = np.cumsum([row["fence"] for row in rows])
-    pairs: set[tuple[int, int]] = set()
-    for a, b, read_after_write in conflicts(found):
-        inside = (order.engine[a] == compute) & (order.engine[b] == compute) & read_after_write
-        loose = inside & (fences[a] == fences[b])
+    for a, b, reads_later in conflicts(found):
+        loose = ~order.before(a, b) & (reads_later | (order.engine[a] != order.engine[b]))
         pairs |= set(zip(a[loose].tolist(), b[loose].tolist(), strict=True))
     return pairs
 

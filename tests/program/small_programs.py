@@ -11,9 +11,9 @@ from skipopu.spec.overlay import Overlay
 from skipopu.trace import Trace, synthesize
 
 DIMENSIONS = {
-    "layers": 3, "hidden_size": 64, "intermediate_size": 128, "attention_heads": 4, "kv_heads": 2, "head_dim": 16,
-    "vocabulary": 100,
-    "tied_embeddings": False, "qkv_bias": False, "qk_norm": False,
+    "layers": 3, "hidden_size": 64, "intermediate_size": 128, "attention_heads": 4, "kv_heads": 2,
+    "head_dim": 16,
+    "vocabulary": 100, "tied_embeddings": False, "qkv_bias": False, "qk_norm": False,
 }  # fmt: skip
 
 
@@ -61,7 +61,6 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "mlp_layer_input": ({"router": "mlp", "ffn_input": "layer_input", **HIDDEN}, ()),
     "kv_dense": ({"kv_policy": "dense"}, ()),
     "kv_evict": ({"kv_policy": "evict"}, ()),
-    "shared_decision": ({"family": "dllm50", "layers": 4, "router_hidden": 16}, ()),
     "many_heads": ({"attention_heads": 8, "kv_heads": 4, "head_dim": 32}, ()),
     "multi_head": ({"kv_heads": 4}, ()),
     "padded_heads": ({"attention_heads": 8, "kv_heads": 4, "head_dim": 20, "hidden_size": 72}, ()),

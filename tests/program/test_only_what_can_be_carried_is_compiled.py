@@ -1,0 +1,121 @@
+"""The compiler takes one cache of prefill and decode steps, refuses the rest, and repeats itself exactly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from small_programs import board, compiled, program, shape, tiny, trace
+
+from skipopu.program.compiler import compile_trace
+from skipopu.program.isa import decode
+from skipopu.spec.error import SpecError
+from skipopu.trace import (
+    Cache,
+    Event,
+    EventKind,
+    Header,
+    Provenance,
+    Router,
+    StepPhase,
+    Steps,
+    Trace,
+    make_trace,
+)
+
+LAYERS, TOKENS = 3, 6
+
+
+def plain(phases: list[int], counts: list[int], **changes: Any) -> Trace:
+    """Every row runs; ``changes`` go to the header, to the steps, or are arrays."""
+    steps = Steps.of(phases, counts, cache=changes.pop("cache", 0))
+    rows = np.ones((LAYERS, sum(counts)), bool)
+    arrays = {k: v for k, v in changes.items() if k == "events" or isinstance(v, np.ndarray)}
+    source = Provenance("synthetic", 0, {}, "a test")
+    top = {k: v for k, v in changes.items() if k not in arrays}
+    arrays |= {"experts": arrays.pop("expert_masks")} if "expert_masks" in arrays else {}
+    header = Header(
+        **(
+            {
+                "family": "test",
+                "shape": shape(),
+                "router": Router(),
+                "kv_policy": "dense",
+                "provenance": source,
+            }
+            | top
+        )
+    )
+    return make_trace(header, steps, q=rows, kv=rows, ffn=rows, **arrays)
+
+
+def test_a_plain_trace_is_taken() -> None:
+    assert len(program(plain([StepPhase.PREFILL, StepPhase.DECODE], [5, 1]))) > 50
+
+
+NOT_TAKEN: list[tuple[Callable[[], Trace], str]] = [
+    (
+        lambda: plain([StepPhase.READ], [TOKENS]),
+        "trace step 0: phase read; the compiler takes prefill and decode",
+    ),
+    (
+        lambda: plain([StepPhase.PREFILL, StepPhase.DECODE], [4, 2]),
+        "trace step 1: decode of 2 tokens; expected 1, the batch size",
+    ),
+    (
+        lambda: plain([StepPhase.PREFILL] * 2, [3, 3], cache=[0, 1], caches=(Cache(0), Cache(1))),
+        "trace: several K/V caches; the compiler takes one",
+    ),
+    (
+        lambda: plain([StepPhase.PREFILL], [TOKENS], events=[Event(EventKind.DECISION_OP, 0, outcome=1)]),
+        "trace: event decision_op; the compiler takes traces without events",
+    ),
+    (
+        lambda: plain(
+            [StepPhase.PREFILL], [TOKENS], expert_masks=np.ones((LAYERS, TOKENS, 2), bool), experts=2
+        ),
+        "trace: array 'experts' changes what is executed; the compiler takes row masks only",
+    ),
+    (
+        lambda: trace(family="dllm50", layers=4, router_hidden=16),
+        "trace: one router for both modules of a layer; the compiler takes a router a module",
+    ),
+    (
+        lambda: trace(family="wide50", router_hidden=8, ffn_group_size=16),
+        "trace: array 'ffn_groups' changes what is executed; the compiler takes row masks only",
+    ),
+]
+
+
+@pytest.mark.parametrize(("of", "text"), NOT_TAKEN)
+def test_what_the_compiler_cannot_carry_is_refused(of: Callable[[], Trace], text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        program(of())
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("name", ["linear", "bottleneck", "kv_dense"])
+def test_the_same_input_gives_the_same_bytes(name: str) -> None:
+    first = compiled(name)
+    again = compile_trace(first.context.trace, first.context.overlay, board())
+    assert again.words.tobytes() == first.words.tobytes()
+    assert again.tags.tobytes() == first.tags.tobytes()
+
+
+def test_other_routing_gives_the_same_instructions() -> None:
+    """Rows are gated when the program runs, not when it is compiled; only K/V rounds could differ."""
+    some, none = (program(trace(skip=skip, prompt=6, decode=2)) for skip in (0.5, 0.0))
+    assert decode(some.words).shape == decode(none.words).shape
+    assert some.words.tobytes() == none.words.tobytes()
+
+
+def test_tags_follow_the_trace() -> None:
+    p = compiled("linear")
+    step, layer, first = p.tags.T
+    steps = p.context.trace.steps
+    assert np.all(np.diff(step) >= 0)
+    assert set(step) == set(range(len(steps)))
+    assert set(layer) == {-1, 0, 1, 2}
+    assert np.all(first >= steps.first_token[step])
+    assert np.all(first < steps.first_token[step] + steps.token_count[step])
+    assert tiny().dataflow.row_block >= int(p.context.passes.rows.max())

@@ -1,0 +1,140 @@
+"""What each block of the matrix path does in which cycle, on programs written by hand and watched cycle by cycle."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hand_made import LOAD, PE, STORE, carrier, hand_made, matmul, simulate, watch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from small_machine import TINY
+
+from skipopu.program.isa import Opcode
+from skipopu.sim import causes
+from skipopu.sim.machine import Machine
+from skipopu.spec.overlay import Overlay
+
+U280 = Overlay.load("skipopu-u280")
+WAIT = (Opcode.LOAD_CONSTANTS, {"columns": 1024, "signal": PE})  # long enough for every FIFO to fill
+
+
+def now(m: Machine) -> int:
+    return int(m.total.now)
+
+
+def wide() -> Overlay:
+    """``tiny`` whose weights come a tile a cycle, so that nothing waits for them."""
+    return Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", "npe.lanes=64"))
+
+
+def test_an_int4_tile_is_loaded_every_second_cycle_on_the_u280() -> None:
+    """64 × 128 INT4 weights are two sets of chunks; the FIFO holds 64 tiles when the product begins."""
+    load, product = matmul(U280, 1, 32, 256)
+    product[1]["wait"] = LOAD
+    program = hand_made([WAIT, load, product], U280, carrier(hidden_size=128, head_dim=32))
+    loaded = watch(program, U280, lambda m: (now(m), int(m.pe.loaded)))
+    times = [b[0] for a, b in pairwise(loaded) if b[1] > a[1]]
+    assert len(times) == 64
+    assert {b - a for a, b in pairwise(times)} == {2}
+
+
+@settings(max_examples=10)
+@given(rows=st.integers(1, 16), k_tiles=st.integers(1, 12), blocks=st.integers(1, 4))
+def test_the_array_takes_a_row_every_cycle(rows: int, k_tiles: int, blocks: int) -> None:
+    """Initiation interval 1 across rows, tiles and column blocks while IFM, KER and PSUM change halves.
+
+    A PSUM half is free again when its sums came through the array and have left; no block may be shorter.
+    """
+    overlay = wide()
+    drained = overlay.pe_latency + rows * min(4, k_tiles)
+    assume(blocks <= 2 or rows * k_tiles > drained)
+    load, product = matmul(overlay, rows, k_tiles, blocks * overlay.pe_array.columns)
+    product[1]["wait"] = LOAD
+    seen = watch(hand_made([WAIT, load, product], overlay), overlay, lambda m: int(m.pe.cause))
+    busy = [cycle for cycle, cause in enumerate(seen) if cause == causes.BUSY]
+    assert len(busy) == rows * k_tiles * blocks
+    second_tile = max(0, overlay.global_buffer.read_stages + 1 - 2 * rows)  # both halves of IFM are still filling
+    assert busy[-1] - busy[0] + 1 - len(busy) <= second_tile
+
+
+def test_results_drain_while_the_next_block_multiplies() -> None:
+    overlay = wide()
+    load, product = matmul(overlay, 8, 8, 6 * overlay.pe_array.columns)
+    product[1]["wait"] = LOAD
+    program = hand_made([WAIT, load, product], overlay)
+    seen = watch(program, overlay, lambda m: (int(m.pe.cause), int(m.npe.cause)))
+    assert (causes.BUSY, causes.BUSY) in seen
+    assert causes.BACKPRESSURE not in [pe for pe, _ in seen]
+
+
+@settings(max_examples=8)
+@given(rows=st.integers(1, 8), k_tiles=st.integers(1, 4), lanes=st.sampled_from([1, 2, 4]))
+def test_a_block_waits_until_a_psum_half_is_free(rows: int, k_tiles: int, lanes: int) -> None:
+    """Results that leave by few lanes: never more than two blocks in PSUM, and their time bounds the product's."""
+    overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", f"npe.lanes={lanes}"))
+    blocks, width = 5, overlay.pe_array.columns
+    load, product = matmul(overlay, rows, k_tiles, blocks * width)
+    product[1]["wait"] = LOAD
+    seen = watch(
+        hand_made([WAIT, load, product], overlay), overlay,
+        lambda m: (int(m.pe.row > 0 or m.pe.tile % k_tiles > 0), int(m.npe.drain_tail - m.npe.drain_head), int(m.pe.cause)),
+    )  # fmt: skip
+    assert all(working + waiting <= 2 for working, waiting, _ in seen)
+    slots = rows * max(min(4, k_tiles), width // lanes)
+    if slots > rows * k_tiles:
+        assert causes.BACKPRESSURE in [cause for *_, cause in seen]
+    first = next(i for i, (*_, cause) in enumerate(seen) if cause == causes.BUSY)
+    assert len(seen) - first >= rows * k_tiles + blocks * slots
+
+
+@pytest.mark.parametrize("fence", [0, 1])
+def test_a_fence_waits_until_earlier_results_are_written(fence: int) -> None:
+    one, two = matmul(TINY, 8, 4, 32), matmul(TINY, 8, 4, 32, fence=fence)
+    found = simulate(hand_made([*one, *two], TINY), TINY).retired
+    products = np.flatnonzero(found.opcode == Opcode.MATMUL)
+    waited = found.first[products[1]] >= found.last[products[0]]
+    assert waited == bool(fence)
+
+
+def attention(rows: int = 4) -> list[tuple[Opcode, dict[str, int]]]:
+    """Scores of ``rows`` queries while a store reads the global buffer."""
+    kv = {"tokens": rows, "rows": rows, "pairs": 1}
+    return [
+        (Opcode.READ_KV, kv),
+        (Opcode.STORE_ROWS, {"rows": rows, "k_tiles": 120}),
+        (Opcode.SCORES, kv | {"group": 2, "k_tiles": 2}),
+    ]
+
+
+@pytest.mark.parametrize("read_ports", [2, 3])
+def test_packed_rows_wait_for_both_read_ports(read_ports: int) -> None:
+    """Two heads are read together: with two ports a storing cycle feeds nothing, with three it does."""
+    overlay = Overlay.load("tiny", (f"global_buffer.read_ports={read_ports}",))
+    seen = watch(
+        hand_made(attention(), overlay, carrier(4)), overlay,
+        lambda m: (int(m.store.tiles), int(m.pe.filled * 1000 + m.pe.fill_row), int(m.pe.instruction)),
+    )  # fmt: skip
+    stored_and_fed = [
+        b for a, b in pairwise(seen) if b[2] == 2 == a[2] and 0 < b[0] < a[0] and b[1] != a[1]
+    ]
+    assert bool(stored_and_fed) == (read_ports == 3)
+
+
+def test_results_pass_the_lanes_before_operands() -> None:
+    """A product whose rows are normalised on the way in starves while the results before it leave."""
+    overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", "npe.lanes=1"))
+    program = hand_made([*matmul(overlay, 8, 2, 16), *matmul(overlay, 8, 4, 8, normalize=1)], overlay)
+    seen = watch(program, overlay, lambda m: (int(m.npe.cause), int(m.pe.filled * 1000 + m.pe.fill_row), int(m.pe.instruction)))
+    second = [(a, b) for a, b in pairwise(seen) if a[2] == b[2] == 3]
+    results = [(a, b) for a, b in second if b[0] == causes.BUSY]
+    assert len(results) > 50
+    assert all(a[1] == b[1] for a, b in results)
+    assert any(b[1] > a[1] for a, b in second)
+
+
+def test_a_wait_is_met_the_cycle_after_the_signal() -> None:
+    store = (Opcode.STORE_ROWS, {"rows": 1, "k_tiles": 4, "wait": PE})
+    load, product = matmul(TINY, 4, 2, 16, signal=STORE)
+    found = simulate(hand_made([load, product, store], TINY), TINY).retired
+    assert found.first[2] == found.last[1] + 1
+    assert found.issue[2] < found.first[2]
