@@ -98,15 +98,14 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
 
 def _engine(f: Fields) -> Ints:
     table: Ints = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)], np.int64)
-    found: Ints = table[f[:, 0]]
-    return found
+    return table[f[:, 0]]
 
 
 def _executed(program: Program, f: Fields) -> Ints:
     """Rows of each instruction's block that its gate lets through."""
     trace, layers = program.context.trace, program.context.trace.layers
     rows = f[:, COLUMN["rows"]]
-    found = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
+    found: Ints = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
     first, layer = program.tags[:, 2], program.tags[:, 1]
     passes = program.context.passes
     block = np.maximum(np.searchsorted(passes.first, first, side="right") - 1, 0)

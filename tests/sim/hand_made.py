@@ -70,3 +70,12 @@ def cycles(program: Program, overlay: Overlay) -> Iterator[Machine]:
 def watch(program: Program, overlay: Overlay, look: Callable[[Machine], Seen]) -> list[Seen]:
     """Return what ``look`` sees at the end of every cycle."""
     return [look(m) for m in cycles(program, overlay)]
+
+
+def early_chunks(m: Machine) -> bool:
+    """Whether a chunk of weights or of K/V has left its FIFO before it came, or a FIFO holds too many."""
+    ports, ratio = int(m.p.ports), int(m.p.hbm_ratio)
+    weights = [int(m.ports.weight_beats[port]) // ratio - int(m.dma.popped) for port in range(ports)]
+    kv = [int(m.ports.kv_beats[port]) // ratio - int(m.kv.popped[port]) for port in range(ports)]
+    fits = max(weights) <= m.p.weight_chunks and max(kv) <= m.p.kv_chunks
+    return not (fits and min(weights) >= 0 and min(kv) >= 0)

@@ -11,13 +11,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from small_machine import TINY, failed, run, shape, skipping
+from expected_counts import differences
+from hand_made import early_chunks
+from small_machine import BOARD, TINY, failed, shape, skipping
 
-from skipopu.sim import dma, engine, ifm, ker, kv_append, npe, reference, store
+from skipopu.program.compiler import compile_trace
+from skipopu.sim import dma, engine, ker, kv_append, load, npe, reference, store
 from skipopu.sim.error import SimulationError
 
 MODEL = shape(layers=2, hidden_size=32, intermediate_size=16, attention_heads=2, head_dim=16, vocabulary=16)
-TRACE = skipping(MODEL, 2, 2, 0.5, kv_policy="evict")
+TRACE = skipping(MODEL, 2, 1, 0.5, kv_policy="evict")
 Kernel = Callable[..., Any]
 
 
@@ -41,38 +44,28 @@ def cycle_without_a_cause(account: Kernel) -> Kernel:
     return lambda m: None if m.total.now == 500 else account(m)
 
 
-def row_skipped(next_row: Kernel) -> Kernel:
-    def skipping_one(m: Any, c: Any, instruction: int) -> None:
-        if m.append.group == 0 and m.append.row == m.work[instruction].first_row + 1:
-            m.append.row += 1
-        next_row(m, c, instruction)
-
-    return skipping_one
-
-
 def signal_lost(retire: Kernel) -> Kernel:
+    seen: list[int] = []
+
     def losing(m: Any, engine_index: int, instruction: int) -> None:
         retire(m, engine_index, instruction)
-        if instruction == 5:
-            m.engines.given[:] = 0
+        if m.work[instruction].signal and not seen:
+            seen.append(instruction)
+            m.engines.given[engine_index] = 0
 
     return losing
 
 
-FAULTS: dict[str, tuple[Any, str, Callable[[Kernel], Kernel]]] = {
-    "none": (reference, "step", lambda kernel: kernel),
-    "a K/V round is popped twice": (ker, "pop_round", twice),
-    "a signal is given twice": (reference, "commit", lambda k: lambda m: (m.engines.given.__imul__(2), k(m))),
-    "semaphores are ignored": (engine, "_try_to_begin", lambda _: ignoring),
-    "an instruction retires twice": (npe, "retire", twice),
-    "a signal is lost": (dma, "retire", signal_lost),
-    "a beat is lost": (dma, "tick", beat_lost),
-    "a cycle has no cause": (reference, "_account", cycle_without_a_cause),
-    "an append skips a row": (kv_append, "_next_row", row_skipped),
-    "a store pushes every burst twice": (store, "push", twice),
-    "IFM feeds without rows": (reference, "ifm", lambda _: lambda m: m.pe.__setattr__("filled", m.pe.tiles)),
-    "weights are taken twice": (ker, "weight_chunks", lambda k: lambda m: (m.dma.__setattr__("popped", m.dma.popped + 1), k(m))[1]),
-}
+def given_twice(commit: Kernel) -> Kernel:
+    def doubling(m: Any) -> None:
+        m.engines.given *= 2
+        commit(m)
+
+    return doubling
+
+
+def filled(m: Any) -> None:
+    m.pe.filled = m.pe.tiles
 
 
 def ignoring(e: Any, work: Any, now: int, engine_index: int) -> int:
@@ -80,6 +73,22 @@ def ignoring(e: Any, work: Any, now: int, engine_index: int) -> int:
     e.seen[engine_index] = e.running[engine_index] = 1
     work[instruction].issue = work[instruction].first = now
     return instruction
+
+
+FAULTS: dict[str, tuple[Any, str, Callable[[Kernel], Kernel]]] = {
+    "none": (reference, "step", lambda kernel: kernel),
+    "a K/V round is popped twice": (ker, "pop_round", twice),
+    "a signal is given twice": (reference, "commit", given_twice),
+    "semaphores are ignored": (engine, "_try_to_begin", lambda _: ignoring),
+    "an instruction retires twice": (npe, "retire", twice),
+    "a signal is lost": (load, "retire", signal_lost),
+    "a beat is lost": (dma, "tick", beat_lost),
+    "a cycle has no cause": (reference, "_account", cycle_without_a_cause),
+    "an append writes half of a row": (kv_append, "_piece_bytes", lambda k: lambda m: k(m) // 2),
+    "a store pushes every burst twice": (store, "push", twice),
+    "IFM is full without rows": (reference, "ifm", lambda _: filled),
+    "weights are there before they come": (ker, "weight_chunks", lambda _: lambda m: m.dma.requested),
+}
 
 
 @contextmanager
@@ -93,14 +102,34 @@ def planted(name: str) -> Any:
         setattr(module, kernel, whole)
 
 
+@contextmanager
+def watched(early: list[str]) -> Any:
+    """Note every cycle in which chunks are gone from the FIFOs that have not come yet."""
+    step = reference.step
+
+    def watching(m: Any, c: Any) -> None:
+        step(m, c)
+        if early_chunks(m):
+            early.append(f"cycle {m.total.now}: a chunk was taken before it came")
+
+    reference.step = watching  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        reference.step = step
+
+
 def notice(name: str) -> str:
-    """What the run says of itself: a failed check of the audit or the machine's own error; "" if nothing."""
-    with planted(name):
+    """What objects first: the machine itself, the audit, or the counts worked out apart; "" if none."""
+    program = compile_trace(TRACE, TINY, BOARD)
+    early: list[str] = []
+    with planted(name), watched(early):
         try:
-            found = failed(run(TRACE, TINY), TRACE, TINY)
-        except (SimulationError, ValueError, AssertionError) as error:
+            run = reference.simulate(program, TINY, BOARD)
+        except SimulationError as error:
             return f"{type(error).__name__}: {error}"
-    return "; ".join(found)
+    audited = [f"audit: {check}" for check in failed(run, TRACE)]
+    return "; ".join(audited or differences(program, TINY, run) or early)
 
 
 if __name__ == "__main__":

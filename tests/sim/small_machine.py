@@ -50,6 +50,7 @@ def overlays(draw: st.DrawFn) -> Overlay:
     burst = 16 // ratio
     values = {
         "clock.hbm_ratio": ratio,
+        "clock.core_mhz": BOARD.hbm.axi_mhz / ratio,
         "pe_array.columns": draw(st.sampled_from([2, 6, 8, 16, 24, 64])),
         "pe_array.dot_length": draw(st.sampled_from([16, 32, 64])),
         "npe.lanes": draw(st.sampled_from([1, 5, 16])),
@@ -79,7 +80,8 @@ def traces(draw: st.DrawFn) -> Trace:
     kv_heads, group = draw(st.sampled_from([2, 4])), draw(st.integers(1, 3))
     model = shape(
         layers=draw(st.integers(1, 3)), hidden_size=draw(st.sampled_from([48, 64, 96])),
-        intermediate_size=draw(st.sampled_from([32, 80])), attention_heads=kv_heads * group, kv_heads=kv_heads,
+        intermediate_size=draw(st.sampled_from([32, 80])),
+        attention_heads=kv_heads * group, kv_heads=kv_heads,
         head_dim=draw(st.sampled_from([16, 32, 80])), vocabulary=draw(st.sampled_from([20, 130])),
     )  # fmt: skip
     router = draw(st.sampled_from(["linear", "mlp", "bottleneck"]))

@@ -1,4 +1,4 @@
-"""A program that cannot go on ends in one error that names the blocked instructions and what each waits for."""
+"""A program that cannot go on ends in one error: the blocked instructions, and what each waits for."""
 
 import pytest
 from hand_made import LOAD, PE, STORE, carrier, hand_made, matmul, simulate
@@ -59,8 +59,10 @@ def test_weights_that_nobody_takes_do_not_stop_the_machine_before_its_end() -> N
 
 
 def test_a_bound_on_cycles_is_kept() -> None:
-    program = hand_made([(Opcode.LOAD_ROWS, {"rows": 8, "k_tiles": 100, "signal": STORE}), (Opcode.STORE_ROWS, {"wait": LOAD})], TINY)
+    load = (Opcode.LOAD_ROWS, {"rows": 8, "k_tiles": 100, "signal": STORE})
+    program = hand_made([load, (Opcode.STORE_ROWS, {"wait": LOAD})], TINY)
     whole = reference.simulate(program, TINY, BOARD)
-    assert reference.simulate(program, TINY, BOARD, max_cycles=whole.core_cycles).core_cycles == whole.core_cycles
-    with pytest.raises(LimitError, match=rf"max_cycles = {whole.core_cycles - 1} reached with 2 of 3"):
-        reference.simulate(program, TINY, BOARD, max_cycles=whole.core_cycles - 1)
+    bound = whole.core_cycles
+    assert reference.simulate(program, TINY, BOARD, max_cycles=bound).core_cycles == bound
+    with pytest.raises(LimitError, match=rf"max_cycles = {bound - 1} reached with 2 of 3"):
+        reference.simulate(program, TINY, BOARD, max_cycles=bound - 1)

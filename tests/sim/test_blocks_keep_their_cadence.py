@@ -1,14 +1,15 @@
-"""What each block of the matrix path does in which cycle, on programs written by hand and watched cycle by cycle."""
+"""What each block of the matrix path does in which cycle, on programs written and watched by hand."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from hand_made import LOAD, PE, STORE, carrier, hand_made, matmul, simulate, watch
+from hand_made import LOAD, PE, STORE, carrier, cycles, early_chunks, hand_made, matmul, simulate, watch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from small_machine import TINY
+from small_machine import BOARD, TINY, shape, skipping
 
+from skipopu.program.compiler import compile_trace
 from skipopu.program.isa import Opcode
 from skipopu.sim import causes
 from skipopu.sim.machine import Machine
@@ -20,6 +21,11 @@ WAIT = (Opcode.LOAD_CONSTANTS, {"columns": 1024, "signal": PE})  # long enough f
 
 def now(m: Machine) -> int:
     return int(m.total.now)
+
+
+def fed(m: Machine) -> tuple[int, int]:
+    """Tiles of the instruction that IFM has filled, rows of the next."""
+    return int(m.pe.filled), int(m.pe.fill_row)
 
 
 def wide() -> Overlay:
@@ -53,7 +59,8 @@ def test_the_array_takes_a_row_every_cycle(rows: int, k_tiles: int, blocks: int)
     seen = watch(hand_made([WAIT, load, product], overlay), overlay, lambda m: int(m.pe.cause))
     busy = [cycle for cycle, cause in enumerate(seen) if cause == causes.BUSY]
     assert len(busy) == rows * k_tiles * blocks
-    second_tile = max(0, overlay.global_buffer.read_stages + 1 - 2 * rows)  # both halves of IFM are still filling
+    # the first tiles of both IFM halves are still being read
+    second_tile = max(0, overlay.global_buffer.read_stages + 1 - 2 * rows)
     assert busy[-1] - busy[0] + 1 - len(busy) <= second_tile
 
 
@@ -70,14 +77,17 @@ def test_results_drain_while_the_next_block_multiplies() -> None:
 @settings(max_examples=8)
 @given(rows=st.integers(1, 8), k_tiles=st.integers(1, 4), lanes=st.sampled_from([1, 2, 4]))
 def test_a_block_waits_until_a_psum_half_is_free(rows: int, k_tiles: int, lanes: int) -> None:
-    """Results that leave by few lanes: never more than two blocks in PSUM, and their time bounds the product's."""
+    """Few lanes: never more than two blocks in PSUM, and the time of the results bounds the product's."""
     overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", f"npe.lanes={lanes}"))
     blocks, width = 5, overlay.pe_array.columns
     load, product = matmul(overlay, rows, k_tiles, blocks * width)
     product[1]["wait"] = LOAD
     seen = watch(
         hand_made([WAIT, load, product], overlay), overlay,
-        lambda m: (int(m.pe.row > 0 or m.pe.tile % k_tiles > 0), int(m.npe.drain_tail - m.npe.drain_head), int(m.pe.cause)),
+        lambda m: (
+            int(m.pe.row > 0 or m.pe.tile % k_tiles > 0), int(m.npe.drain_tail - m.npe.drain_head),
+            int(m.pe.cause),
+        ),
     )  # fmt: skip
     assert all(working + waiting <= 2 for working, waiting, _ in seen)
     slots = rows * max(min(4, k_tiles), width // lanes)
@@ -112,7 +122,7 @@ def test_packed_rows_wait_for_both_read_ports(read_ports: int) -> None:
     overlay = Overlay.load("tiny", (f"global_buffer.read_ports={read_ports}",))
     seen = watch(
         hand_made(attention(), overlay, carrier(4)), overlay,
-        lambda m: (int(m.store.tiles), int(m.pe.filled * 1000 + m.pe.fill_row), int(m.pe.instruction)),
+        lambda m: (int(m.store.tiles), fed(m), int(m.pe.instruction)),
     )  # fmt: skip
     stored_and_fed = [
         b for a, b in pairwise(seen) if b[2] == 2 == a[2] and 0 < b[0] < a[0] and b[1] != a[1]
@@ -124,7 +134,7 @@ def test_results_pass_the_lanes_before_operands() -> None:
     """A product whose rows are normalised on the way in starves while the results before it leave."""
     overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", "npe.lanes=1"))
     program = hand_made([*matmul(overlay, 8, 2, 16), *matmul(overlay, 8, 4, 8, normalize=1)], overlay)
-    seen = watch(program, overlay, lambda m: (int(m.npe.cause), int(m.pe.filled * 1000 + m.pe.fill_row), int(m.pe.instruction)))
+    seen = watch(program, overlay, lambda m: (int(m.npe.cause), fed(m), int(m.pe.instruction)))
     second = [(a, b) for a, b in pairwise(seen) if a[2] == b[2] == 3]
     results = [(a, b) for a, b in second if b[0] == causes.BUSY]
     assert len(results) > 50
@@ -138,3 +148,9 @@ def test_a_wait_is_met_the_cycle_after_the_signal() -> None:
     found = simulate(hand_made([load, product, store], TINY), TINY).retired
     assert found.first[2] == found.last[1] + 1
     assert found.issue[2] < found.first[2]
+
+
+@pytest.mark.parametrize("policy", ["dense", "reuse_last"])
+def test_no_chunk_is_used_before_it_comes_and_no_fifo_overflows(policy: str) -> None:
+    trace = skipping(shape(), 4, 1, 0.3, kv_policy=policy)
+    assert not any(early_chunks(m) for m in cycles(compile_trace(trace, TINY, BOARD), TINY))

@@ -34,12 +34,12 @@ def test_a_round_takes_one_chunk_of_each_source_a_cycle(ports: int) -> None:
     count = schedule(c.limits, c.placement, 0, ROWS, False, False, np.zeros(ROWS, np.int8), rounds)
     sources = [set(rounds.port[rounds.first[r] : rounds.first[r + 1]].tolist()) for r in range(count)]
     chunks = c.memory.vector_bytes // overlay.chunk_bytes
-    expected = [tuple(int(p in ports_of) for p in range(ports)) for ports_of in sources for _ in range(chunks)]
-    assert steps == expected
+    expected = [tuple(int(port in source) for port in range(ports)) for source in sources]
+    assert steps == [step for step in expected for _ in range(chunks)]
 
 
 def writes(program: Program, overlay: Overlay) -> Counter[tuple[int, int]]:
-    """How often each (port, byte address of a beat) is written, read from the requests that the ports take."""
+    """How often each (port, byte address of a beat) is written, from the requests that the ports take."""
     seen: Counter[tuple[int, int]] = Counter()
     taken = [0] * overlay.dma.hbm_ports
     for m in cycles(program, overlay):
@@ -59,9 +59,12 @@ def writes(program: Program, overlay: Overlay) -> Counter[tuple[int, int]]:
     policy=st.sampled_from(["dense", "reuse_last", "evict"]), skip=st.sampled_from([0.3, 0.8]),
     head_dim=st.sampled_from([16, 80]), ports=st.sampled_from([2, 3]),
 )  # fmt: skip
-def test_an_append_writes_every_executed_row_once(policy: str, skip: float, head_dim: int, ports: int) -> None:
+def test_an_append_writes_every_executed_row_once(
+    policy: str, skip: float, head_dim: int, ports: int
+) -> None:
     """Heads of 80 do not divide 4 KiB: their bursts are split at its multiples."""
-    overlay = Overlay.load("tiny", (f"dma.hbm_ports={ports}", "pe_array.columns=32", "pe_array.dot_length=32"))
+    size = ("pe_array.columns=32", "pe_array.dot_length=32")
+    overlay = Overlay.load("tiny", (f"dma.hbm_ports={ports}", *size))
     model = shape(head_dim=head_dim, attention_heads=2, hidden_size=32, intermediate_size=32, vocabulary=16)
     trace = skipping(model, 10, 1, skip, kv_policy=policy)
     program = compile_trace(trace, overlay, BOARD)
@@ -83,5 +86,5 @@ def test_kv_waits_for_a_port_and_not_the_other_way_round() -> None:
     for chunks in (8, 64):
         overlay = Overlay.load("tiny", (f"dma.kv_chunks={chunks}",))
         program = hand_made(SCORES, overlay, carrier(ROWS, head_dim=64, kv_heads=2))
-        times[chunks] = len(watch(program, overlay, lambda m: None))
+        times[chunks] = len(watch(program, overlay, id))
     assert times[64] <= times[8]

@@ -39,7 +39,7 @@ def test_time_is_at_least_bytes_and_products_at_peak(trace: Trace, overlay: Over
 
 
 def test_decode_bound_by_weights_comes_near_the_peak_and_not_beyond() -> None:
-    """Share of the peak of 32 ports that the weights of a decoded token reach; larger matrices, larger share."""
+    """Share of the peak of 32 ports that a decoded token's weights reach; larger matrices, larger share."""
     overlay = Overlay.load("skipopu-u280")
     shares = []
     for hidden in (512, 1024, 2048):
@@ -60,7 +60,8 @@ def test_decode_bound_by_weights_comes_near_the_peak_and_not_beyond() -> None:
 def test_one_port_streams_at_the_sequential_bandwidth_of_a_channel(name: str) -> None:
     overlay = Overlay.load(name, ("dma.hbm_ports=1", "dma.weight_chunks=128"))
     tiles = 2_400_000 // (overlay.pe_array.dot_length * overlay.pe_array.columns // 2)
-    program = hand_made(matmul(overlay, 1, 50, tiles // 50 * overlay.pe_array.columns), overlay, carrier(head_dim=32))
+    product = matmul(overlay, 1, 50, tiles // 50 * overlay.pe_array.columns)
+    program = hand_made(product, overlay, carrier(head_dim=32))
     found = simulate_by_hand(program, overlay)
     seconds = found.core_cycles / (overlay.clock.core_mhz * 1e6)
     moved = int(found.traffic[:, Traffic.WEIGHTS].sum())
