@@ -14,7 +14,7 @@ from skipopu.results.check import Check, at_most, equal
 from skipopu.results.spans import decode_span, phase_cycles
 from skipopu.sim.run import Run
 from skipopu.spec.ledger import Block, Phase, Traffic
-from skipopu.spec.overlay import FP16_BYTES
+from skipopu.spec.overlay import DDR_BEAT_BYTES, FP16_BYTES, HBM_BEAT_BYTES
 
 if TYPE_CHECKING:
     from skipopu.spec.overlay import Overlay
@@ -40,6 +40,7 @@ def audit(run: Run, trace: "Trace", overlay: "Overlay") -> list[Check]:
         equal("semaphores", "sum of final counts", int(np.abs(run.semaphores).sum()), "expected", 0),
         *_kv(run, trace, overlay),
         *_windows(run),
+        *_beats(run),
     ]
 
 
@@ -62,6 +63,16 @@ def _bytes(run: Run) -> Iterator[Check]:
         for kind in Traffic:
             asked, moved = int(run.asked[phase, kind]), int(run.traffic[phase, kind])
             yield equal(f"bytes.{phase.label}.{kind.label}", "bytes asked", asked, "bytes moved", moved)
+
+
+def _beats(run: Run) -> Iterator[Check]:
+    """The DRAM models' own count of beats is the bytes that the engines account for."""
+    for memory, kinds, size in (("hbm", HBM, HBM_BEAT_BYTES), ("ddr", DDR, DDR_BEAT_BYTES)):
+        for direction in ("read", "write"):
+            counted = [kind for kind in kinds if kind.is_write == (direction == "write")]
+            moved = int(run.traffic[:, counted].sum())
+            beats = run.dram[memory][f"{direction}_beats"] * size
+            yield equal(f"beats.{memory}.{direction}", "bytes of DRAM beats", beats, "bytes moved", moved)
 
 
 def _ledger(run: Run) -> Iterator[Check]:

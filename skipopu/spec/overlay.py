@@ -18,7 +18,7 @@ class Clock:
     """Core clock; the HBM ports run at an integer multiple of it, phase-locked."""
 
     core_mhz: float = number("MHz", 1, 2000)
-    hbm_ratio: int = number("tick/cycle", 1, 8)
+    hbm_ratio: int = number("tick/cycle", 1, 8, power_of_two=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from skipopu.sim.run import KvCount, Retired, Run
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block, Cause, Phase, Traffic
 from skipopu.spec.model_shape import ModelShape
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
 from skipopu.trace import Header, Provenance, Router, StepPhase, Steps, Trace, make_trace
 
 ORDER = (  # the instructions of one layer: engine, opcode, begin and length as shares of the layer's time
@@ -95,10 +95,7 @@ def make_run(trace: Trace, overlay: Overlay, layer_cycles: tuple[int, int], seed
         kv=KvCount(sum(stored), trace.rows("kv").size * entry, kv_read, kv_read // 5, streaming, 100),
         semaphores=np.zeros(36, np.int64),
         macs=(cycles * overlay.peak_macs_per_cycle * [0.71, 0.093]).astype(np.int64),
-        dram={
-            name: {"row_hits": 900, "row_misses": 80, "row_closed": 7, "refreshes": 3}
-            for name in ("hbm", "ddr")
-        },
+        dram=_dram(traffic),
     )
 
 
@@ -140,7 +137,21 @@ def _traffic(cycles: np.ndarray, overlay: Overlay, stored: list[int], rng: np.ra
     for kind in Traffic:
         if not kind.is_hbm:
             traffic[:, kind] = ddr * rng.uniform(0.02, 0.18, len(Phase))
-    return traffic
+    return traffic // DDR_BEAT_BYTES * DDR_BEAT_BYTES  # whole beats of either memory
+
+
+def _dram(traffic: np.ndarray) -> dict[str, dict[str, int]]:
+    """Counters of the memories; only the beats have to agree with the traffic."""
+    found = {}
+    for name, size in (("hbm", HBM_BEAT_BYTES), ("ddr", DDR_BEAT_BYTES)):
+        kinds = [kind for kind in Traffic if kind.is_hbm == (name == "hbm")]
+        moved = {kind: int(traffic[:, kind].sum()) // size for kind in kinds}
+        found[name] = {
+            "row_hits": 900, "row_misses": 80, "row_closed": 7, "refreshes": 3,
+            "read_beats": sum(n for kind, n in moved.items() if not kind.is_write),
+            "write_beats": sum(n for kind, n in moved.items() if kind.is_write),
+        }  # fmt: skip
+    return found
 
 
 def _ledger(retired: Retired, trace: Trace, cycles: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -166,6 +166,14 @@ def test_windows_that_miss_a_part_of_the_run_are_found(case):
     assert "windows.count" in failed(case.with_run(windows=case.run.windows[:-1]))
 
 
+@pytest.mark.parametrize("memory", ["hbm", "ddr"])
+@pytest.mark.parametrize("direction", ["read", "write"])
+def test_a_beat_that_nobody_accounts_for_is_found(case, memory, direction):
+    dram = {name: dict(counts) for name, counts in case.run.dram.items()}
+    dram[memory][f"{direction}_beats"] += 1
+    assert failed(case.with_run(dram=dram)) == [f"beats.{memory}.{direction}"]
+
+
 def test_a_false_run_gives_no_result(case):
     wrong = case.with_run(asked=changed(case.run.asked, (0, 0), 5))
     moved = int(case.run.traffic[0, 0])

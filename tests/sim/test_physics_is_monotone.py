@@ -13,7 +13,6 @@ from small_machine import BOARD, TINY, run, shape, skipping
 
 from skipopu.program.compiler import compile_trace
 from skipopu.program.isa import Opcode
-from skipopu.sim.reference import simulate
 from skipopu.sim.run import Run
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Traffic
@@ -25,6 +24,11 @@ SPEED = (
     "tRCD_read", "tRCD_write", "tCL", "tCWL", "tRP", "tRAS", "tCCD_L", "tRRD_S", "tRRD_L", "tFAW", "tWR",
     "tRTP", "tWTR_S", "tWTR_L", "tRTW", "tRFC",
 )  # fmt: skip
+
+
+# the longest interval the board takes: 22 500 core cycles
+RARE_REFRESH = Board.load("u280", ("hbm.timing.tREFI=100000", "ddr.timing.tREFI=100000"))
+SKIPS = st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted)
 
 
 @st.composite
@@ -49,18 +53,30 @@ def board(scale: float) -> Board:
 
 
 @settings(max_examples=60)
-@given(common=models(), skips=st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted))
-def test_more_skipping_is_not_slower(common: dict[str, Any], skips: list[float]) -> None:
-    """Nested masks; where a reused K/V makes two tokens meet at a port, see the next test."""
-    programs = [compile_trace(skipping(skip=skip, **common), TINY, BOARD) for skip in skips]
-    less, more = (program.context.demand.rounds for program in programs)
-    assume(less.shape == more.shape and not (more > less).any())
-    slow, fast = (simulate(program, TINY, BOARD).core_cycles for program in programs)
+@given(common=models(), skips=SKIPS)
+@pytest.mark.parametrize("memory", [BOARD, RARE_REFRESH], ids=["as it is", "rare refresh"])
+def test_more_skipping_is_not_slower(memory: Board, common: dict[str, Any], skips: list[float]) -> None:
+    """Nested masks, every K/V policy. With refresh as it is, short runs can exceed 1 %: see below."""
+    slow, fast = (run(skipping(skip=skip, **common), TINY, memory).core_cycles for skip in skips)
     assert fast <= slow * PHASE_EFFECTS
 
 
+def test_a_refresh_can_move_a_short_run_by_more_than_the_tolerance() -> None:
+    """A known exception, 24 000 cycles long: one row skipped more is 1.5 % slower.
+
+    It is a phase effect and only that: when refreshes are rare, the same pair is faster.
+    """
+    knobs: dict[str, Any] = {"seed": 629, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
+    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.6343, 0.6593)]
+    assert (traces[0].rows("q") != traces[1].rows("q")).sum() == 1
+    less, more = (run(trace).core_cycles for trace in traces)
+    assert PHASE_EFFECTS < more / less < 1.02
+    less, more = (run(trace, TINY, RARE_REFRESH).core_cycles for trace in traces)
+    assert more < less
+
+
 @settings(max_examples=40)
-@given(common=models(), skips=st.lists(st.floats(0, 1), min_size=2, max_size=2, unique=True).map(sorted))
+@given(common=models(), skips=SKIPS)
 def test_only_reused_kv_takes_more_rounds_when_more_is_skipped(
     common: dict[str, Any], skips: list[float]
 ) -> None:
@@ -70,24 +86,6 @@ def test_only_reused_kv_takes_more_rounds_when_more_is_skipped(
     )
     assume(less.shape == more.shape)
     assert not (more > less).any()
-
-
-def test_a_reused_kv_can_meet_another_token_at_its_port() -> None:
-    """The machine's own price of cross-layer reuse: one skipped row more, and K/V rounds more.
-
-    Layer 1 deals its own K/V out to the ports in turn; a token that reuses layer 0's K/V keeps its port
-    there. One row less saves less than the rounds cost: 1.5 % here, and no phase effect.
-    """
-    knobs: dict[str, Any] = {"seed": 629, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
-    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.6343, 0.6593)]
-    changed = traces[0].rows("q") != traces[1].rows("q")
-    assert changed.sum() == 1
-    assert np.array_equal(traces[0].rows("ffn"), traces[1].rows("ffn"))
-    programs = [compile_trace(trace, TINY, BOARD) for trace in traces]
-    less, more = (program.context.demand.rounds for program in programs)
-    assert (more - less).sum() >= 1
-    runs = [simulate(program, TINY, BOARD) for program in programs]
-    assert runs[1].core_cycles > runs[0].core_cycles * PHASE_EFFECTS
 
 
 @settings(max_examples=25)
