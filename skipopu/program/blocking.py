@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import FP16_BYTES, Overlay
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     room = overlay.global_buffer.tiles
     limits = {
         "dataflow.row_block": overlay.dataflow.row_block,
+        "npe.rotary_bytes": overlay.npe.rotary_bytes // (shape.dimensions.head_dim * FP16_BYTES),
         "ifm.rows": overlay.ifm.rows // shape.queries_per_kv_head,
         "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
         "global_buffer.tiles": min(room // ffn, room // attention),

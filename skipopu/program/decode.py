@@ -2,7 +2,7 @@
 
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
-from skipopu.program.emitter import Emitter
+from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Opcode, Post
 
 
@@ -12,6 +12,7 @@ def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
     e.places = _places(e, rounds)
     e.b.step, e.b.first_row, e.b.layer = step, token, -1
     e.load("embedding", _token_id(e, token) * e.c.tiles.x, "x", e.places["x"], 1, e.c.tiles.x)
+    e.rotary(token, 1)
     for layer in range(layers):
         e.b.layer = layer
         together = e.c.trace.header.router.ffn_input == "layer_input"
@@ -71,8 +72,9 @@ def _attention(e: Emitter, token: int) -> None:
                 emit_context(e, token + 1, gate, 0, pairs, "scores", "o", 1)
                 attended = True
             e.matmul(
-                name, held, gate, ["o", "x"], ["x"], first=first, count=count, source=p["o"], operand=p["x"],
-                target=p["x"], rows=1, post=int(Post.RESIDUAL),
+                name, held, gate, ["o", "x"], ["x"], first=first, count=count, source=p["o"],
+                operand=p["x"] + e.part(first, 1), target=p["x"] + e.part(first, 1), rows=1,
+                post=int(Post.RESIDUAL),
             )  # fmt: skip
             continue
         emit_projection(
@@ -84,14 +86,14 @@ def _attention(e: Emitter, token: int) -> None:
 
 
 def emit_projection(
-    e: Emitter, name: str, held: Region, gate: dict[str, int], first: int, count: int,
+    e: Emitter, name: str, held: Held, gate: dict[str, int], first: int, count: int,
     places: tuple[str, str, str], rows: int, normalize: int,
 ) -> None:  # fmt: skip
     """Part of the K, V or Q projection; ``places`` are X, normalised X and the result."""
     x, xn, target = places
     e.matmul(
         name, held, gate, [x], [target], first=first, count=count, source=e.places[x if normalize else xn],
-        operand=e.places[xn], target=e.places[target], rows=rows, normalize=normalize,
+        operand=e.places[xn], target=e.places[target] + e.part(first, rows), rows=rows, normalize=normalize,
         post=int(Post.NONE if name == "v" else Post.ROPE),
     )  # fmt: skip
 
@@ -138,8 +140,9 @@ def _ffn(e: Emitter) -> None:
     emit_gate_up(e, gate, "x", "xn", "h", 1)
     for name, first, count, held in e.projections("down"):
         e.matmul(
-            name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"], operand=p["x"],
-            target=p["x"], rows=1, post=int(Post.RESIDUAL),
+            name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"],
+            operand=p["x"] + e.part(first, 1), target=p["x"] + e.part(first, 1), rows=1,
+            post=int(Post.RESIDUAL),
         )  # fmt: skip
 
 
@@ -149,6 +152,7 @@ def emit_gate_up(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows
     for name, first, count, held in e.projections("gate_up"):
         e.matmul(
             name, held, gate, [x], [h], first=first, count=count, source=p[x if normalize else xn],
-            operand=p[xn], target=p[h], rows=rows, normalize=normalize, post=int(Post.SWIGLU),
+            operand=p[xn], target=p[h] + e.part(first, rows, Post.SWIGLU), rows=rows, normalize=normalize,
+            post=int(Post.SWIGLU),
         )  # fmt: skip
         normalize = 0

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Builder, Region, Tiles
@@ -11,6 +12,23 @@ from skipopu.program.memory_map import ADDRESS_UNIT, weight_chunk_sets
 from skipopu.spec.overlay import FP16_BYTES
 
 GATES = {"attention": Gate.ATTENTION, "ffn": Gate.FFN}
+
+
+class Held(NamedTuple):
+    """Constants on chip: which half, and from which 64-byte word of it on."""
+
+    half: int
+    word: int = 0
+
+    @property
+    def region(self) -> Region:
+        """The half as a region: it is loaded and freed as a whole."""
+        return ("constants", self.half)
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """Where an instruction finds its scales or router weights; gamma starts the other half."""
+        return {"half": self.half, "address": self.word}
 
 
 class Emitter:
@@ -23,14 +41,17 @@ class Emitter:
         self._constants: dict[tuple[int, str], int] = {}  # (layer, what) → its first 64-byte word
         self._constants_end = 0
         self._mask = {"attention": 0, "ffn": 0}
-        self.gamma: Region = ""
+        self.gamma = Held(0)
         self.places = Places(context.overlay, "nothing")
         d = context.shape.dimensions
         self.columns = context.overlay.pe_array.columns
-        # output channels whose scales (and biases) fit one constants half, in whole column blocks
+        # output channels whose scales (and biases) fit one constants half; parts of a matrix begin at whole
+        # column blocks, row tiles (two for SwiGLU, which halves them) and words of the constants
         self.channel_bytes = FP16_BYTES * (2 if d.qkv_bias else 1)
         room = context.overlay.constants.half_bytes // self.channel_bytes
-        self.most_channels = max(room // self.columns, 1) * self.columns
+        dot = context.overlay.pe_array.dot_length
+        self.unit = math.lcm(self.columns, 2 * dot, ADDRESS_UNIT // FP16_BYTES)
+        self.most_channels = max(room // self.unit, 1) * self.unit
 
     def emit(
         self, opcode: Opcode, reads: list[Region], writes: list[Region], ignore: int = -1, **fields: int
@@ -44,16 +65,27 @@ class Emitter:
 
     # --- DDR4 -----------------------------------------------------------------------------------------
 
-    def constants(self, what: str, size: int) -> Region:
-        """Load ``size`` bytes of this layer's ``what`` into the next constants half and return its region."""
-        half, self._half = self._half, 1 - self._half
-        region = ("constants", half)
+    def constants(self, what: str, size: int) -> Held:
+        """Load ``size`` bytes of this layer's ``what`` into the next constants half and return its place."""
+        held, self._half = Held(self._half), 1 - self._half
         words = math.ceil(size / ADDRESS_UNIT)
         at = self._constants.setdefault((self.b.layer, what), self._constants_end)
         self._constants_end = max(self._constants_end, at + words)
         address = self._ddr("constants") + at
-        self.emit(Opcode.LOAD_CONSTANTS, [], [region], columns=words, half=half, address=address)
-        return region
+        self.emit(Opcode.LOAD_CONSTANTS, [], [held.region], columns=words, half=held.half, address=address)
+        return held
+
+    def rotary(self, token: int, rows: int) -> None:
+        """Load the rotary constants of a row block into the NPE's ROT buffer: a cosine and a sine a pair."""
+        size = self.c.shape.dimensions.head_dim * FP16_BYTES
+        address = self._ddr("rotary") + token * size // ADDRESS_UNIT
+        words = math.ceil(rows * size / ADDRESS_UNIT)
+        self.emit(Opcode.LOAD_CONSTANTS, [], ["rotary"], columns=words, value=1, address=address)
+
+    def part(self, first: int, rows: int, post: Post = Post.NONE) -> int:
+        """Tiles of a result place that lie before the columns from ``first`` on."""
+        columns = first // 2 if post == Post.SWIGLU else first
+        return columns // self.c.overlay.pe_array.dot_length * rows
 
     def load(
         self, what: str, at: int, place: Region, target: int, rows: int, tiles: int, **fields: int
@@ -112,11 +144,13 @@ class Emitter:
         held = self.gamma = self.constants(f"gamma {' '.join(modules)}", size * FP16_BYTES)
         streamed = {"stream": 1} if stream_from >= 0 else {}
         self._masks(
-            () if hidden else routed, [place, held], [place] if streamed else [], stream_from, columns=logits,
-            source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=1, **streamed,
+            () if hidden else routed, [place, held.region], [place] if streamed else [], stream_from,
+            columns=logits, source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=1, **held.fields,
+            **streamed,
         )  # fmt: skip
-        for module in routed if hidden else ():
-            self._hidden_router(module, place, source, rows)
+        for index, module in enumerate(routed if hidden else ()):
+            word = (width + 2 * hidden * index) * FP16_BYTES // ADDRESS_UNIT
+            self._hidden_router(module, place, source, rows, Held(held.half, word))
 
     def _masks(
         self,
@@ -134,7 +168,7 @@ class Emitter:
         regions = [*masks, "statistics", *writes]
         self.emit(Opcode.ROUTE, reads, regions, stream_from, gate=gate, mask=mask, **fields)
 
-    def _hidden_router(self, module: str, place: Region, source: int, rows: int) -> None:
+    def _hidden_router(self, module: str, place: Region, source: int, rows: int, last: Held) -> None:
         """A two-layer router: D → hidden from HBM in FP16, then hidden → 2 from the constants."""
         name, tiles = f"router_{module}", self.c.tiles.router
         post = Post.RELU if self.c.trace.header.router.kind == "mlp" else Post.NONE
@@ -144,8 +178,8 @@ class Emitter:
             Opcode.MATMUL, [place], ["router"], source=source, target=target, rows=rows,
             k_tiles=self.c.tiles.x, columns=self.c.router_hidden, datatype=1, post=int(post),
         )  # fmt: skip
-        reads: list[Region] = ["router", self.gamma]
-        self._masks((module,), reads, [], -1, columns=2, source=target, rows=rows, k_tiles=tiles)
+        fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": tiles, **last.fields}
+        self._masks((module,), ["router", last.region], [], -1, **fields)
 
     # --- products -------------------------------------------------------------------------------------
 
@@ -162,23 +196,24 @@ class Emitter:
         self.emit(Opcode.LOAD_WEIGHTS, self.gate_reads(gate), [], columns=sets, address=offset, **gate)
 
     def matmul(
-        self, name: str, held: Region, gate: dict[str, int], reads: list[Region], writes: list[Region], *,
+        self, name: str, held: Held, gate: dict[str, int], reads: list[Region], writes: list[Region], *,
         first: int = 0, count: int = -1, layer: int | None = None, **fields: int,
     ) -> None:  # fmt: skip
         """Stream a weight matrix and multiply the rows at ``source`` with it."""
         matrix = self.c.memory.matrices[self.b.layer if layer is None else layer, name]
         count = matrix.columns if count < 0 else count
         self.weights(name, gate, first, count, layer)
-        norm = ["statistics", self.gamma] if fields.get("normalize") else []
+        norm = ["statistics", self.gamma.region] if fields.get("normalize") else []
+        turn = ["rotary"] if fields.get("post") == Post.ROPE else []
         self.emit(
-            Opcode.MATMUL, [*reads, held, *norm, *self.gate_reads(gate)], writes, columns=count,
-            k_tiles=matrix.k_tiles, datatype=int(matrix.datatype == "fp16"), **gate, **fields,
+            Opcode.MATMUL, [*reads, held.region, *norm, *turn, *self.gate_reads(gate)], writes, columns=count,
+            k_tiles=matrix.k_tiles, datatype=int(matrix.datatype == "fp16"), **held.fields, **gate, **fields,
         )  # fmt: skip
 
-    def projections(self, *names: str, layer: int | None = None) -> Iterator[tuple[str, int, int, Region]]:
+    def projections(self, *names: str, layer: int | None = None) -> Iterator[tuple[str, int, int, Held]]:
         """Split weight matrices into column parts whose scales fit a constants half, several parts a half.
 
-        Yields (name, first column, columns, constants region), emitting the load before a half's first part.
+        Yields (name, first column, columns, place of the scales); a half is loaded before its first part.
         """
         parts = []
         for name in names:
@@ -188,11 +223,13 @@ class Emitter:
             ]
         while parts:
             total, n = 0, 0
+            begins = []
             while n < len(parts) and total + parts[n][2] <= self.most_channels:
-                total, n = total + parts[n][2], n + 1
+                begins.append(total * self.channel_bytes // ADDRESS_UNIT)
+                total, n = total + math.ceil(parts[n][2] / self.unit) * self.unit, n + 1
             held = self.constants(f"scales {parts[0][0]} {parts[0][1]}", total * self.channel_bytes)
-            for name, first, count in parts[:n]:
-                yield name, first, count, held
+            for (name, first, count), word in zip(parts[:n], begins, strict=True):
+                yield name, first, count, Held(held.half, word)
             parts = parts[n:]
 
     # --- attention ------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("compact", 1),  # load/store the gated rows; without it the whole block, or nothing if no row is gated
     ("normalize", 1),  # matmul: RMSNorm of the first column block's input; route: row statistics
     ("stream", 1),  # hand over tile by tile from load to route
-    ("value", 1),  # K or V
+    ("value", 1),  # K or V; constants: the rotary buffer instead of a half
     ("datatype", 1),  # weights INT4 or FP16
     ("half", 1),  # constants half
     ("post", 3),

@@ -114,6 +114,7 @@ def _ddr_map(shape: ModelShape, overlay: Overlay, tokens: int, board: Board) -> 
     sizes = {
         "embedding": d.vocabulary * row,
         "constants": d.layers * 64 * (d.hidden_size + d.intermediate_size) + 8 * d.vocabulary,
+        "rotary": tokens * d.head_dim * FP16_BYTES,
         "x": tokens * row,
         "q": tokens * heads,
         "o": tokens * heads,

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from skipopu.program.blocking import Places, heads_of_pass
-from skipopu.program.builder import Region
 from skipopu.program.decode import emit_context, emit_gate_up, emit_head, emit_projection, emit_scores
-from skipopu.program.emitter import Emitter
+from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Post
 
 Block = tuple[int, int, int]  # first token, rows, most K/V rounds of any layer
-Part = tuple[str, int, int, Region]
+Part = tuple[str, int, int, Held]
 
 
 def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
@@ -55,6 +54,7 @@ def _attention(e: Emitter, block: Block) -> None:
     places = _places(e, "projections").add("x", rows * t.x).add("kq", rows * shared).add("v", rows * t.kv)
     e.places = places.add("router", rows * t.router)
     together = e.c.trace.header.router.ffn_input == "layer_input"
+    e.rotary(first, rows)
     _load_and_route(e, block, ("attention", "ffn") if together else ("attention",))
     gate = e.gate("attention", e.b.layer)
     parts = e.projections("k", "v", "q", "o")
@@ -144,7 +144,8 @@ def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Part],
     for name, start, count, held in parts:
         e.matmul(
             name, held, gate, [source, "x"], ["x"], first=start, count=count, source=e.places[source],
-            operand=x, target=x, rows=rows, post=int(Post.RESIDUAL),
+            operand=x + e.part(start, rows), target=x + e.part(start, rows), rows=rows,
+            post=int(Post.RESIDUAL),
         )  # fmt: skip
     e.store("x", first * e.c.tiles.x, "x", x, rows, e.c.tiles.x, **gate)
 

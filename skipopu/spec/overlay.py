@@ -90,6 +90,7 @@ class Npe:
     result_stages: int = number("cycle", 1, 64)
     statistics_stages: int = number("cycle", 1, 64)
     route_stages: int = number("cycle", 1, 64)
+    rotary_bytes: int = number("byte", 32, 1048576)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,8 @@ def test_constants_of_a_layer_keep_their_place_in_every_step(name: str) -> None:
     p = compiled(name)
     found: dict[tuple[int, int], list[int]] = {}
     for row, (step, layer, first) in zip(rows_of(p), p.tags.tolist(), strict=False):
-        if row["opcode"] == Opcode.LOAD_CONSTANTS and step >= 1:
+        rotary = row["value"] == 1  # these follow the token's position
+        if row["opcode"] == Opcode.LOAD_CONSTANTS and step >= 1 and not rotary:
             found.setdefault((step, layer), []).append(row["address"])
             assert first == 11 + step
     for layer in range(-1, 3):
@@ -188,3 +189,36 @@ def test_what_does_not_fit_on_chip_is_refused(
     changes: dict[str, object], settings: tuple[str, ...], text: str
 ) -> None:
     assert refusal(lambda: program(trace(**changes), *settings)).startswith(text)
+
+
+def test_every_block_loads_the_rotary_constants_of_its_own_rows() -> None:
+    p = compiled("linear")
+    d = p.context.shape.dimensions
+    start, size = p.context.memory.ddr["rotary"], 2 * d.head_dim
+    found = [
+        (row["address"], row["columns"], first)
+        for row, (_, _, first) in zip(rows_of(p), p.tags.tolist(), strict=False)
+        if row["opcode"] == Opcode.LOAD_CONSTANTS and row["value"]
+    ]
+    rows = dict(zip(p.context.passes.first.tolist(), p.context.passes.rows.tolist(), strict=True))
+    assert {first for *_, first in found} == set(rows)
+    for address, words, first in found:
+        assert address == (start + first * size) // 64
+        assert words == -(-rows[first] * size // 64)
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp_layer_input"])
+def test_parts_of_a_matrix_find_their_scales_inside_the_loaded_half(name: str) -> None:
+    p = compiled(name)
+    words, taken = {0: 0, 1: 0}, {0: set[int](), 1: set[int]()}
+    several = 0
+    for row in rows_of(p):
+        half = row["half"]
+        if row["opcode"] == Opcode.LOAD_CONSTANTS and not row["value"]:
+            words[half], taken[half] = row["columns"], set()
+        elif row["opcode"] == Opcode.MATMUL and not row["datatype"]:  # FP16 matrices have no scales
+            assert row["address"] not in taken[half]
+            assert row["address"] + -(-2 * row["columns"] // 64) <= words[half]
+            taken[half].add(row["address"])
+            several += len(taken[half]) > 1
+    assert several
