@@ -5,17 +5,17 @@ sees `dma.crossing_stages` cycles later.
 """
 
 from skipopu.numerics.jit import jit
+from skipopu.program.memory_map import ADDRESS_UNIT
 from skipopu.sim import causes
 from skipopu.sim.dram import free_slots, push, run_of_beats, tick
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import FAR, HISTORY, Machine
 from skipopu.spec.ledger import Traffic
-from skipopu.spec.overlay import HBM_BEAT_BYTES
+from skipopu.spec.overlay import BOUNDARY, HBM_BEAT_BYTES
 
 ENGINE = 0
 WEIGHTS, KV = 0, 1  # tags of the bursts
 SHIFT, MASK = 16, 0xFFFF  # two counts in one integer
-BOUNDARY = 4096  # bytes; no AXI burst crosses it
 
 
 @jit
@@ -84,7 +84,7 @@ def dma(m: Machine) -> None:
     instruction = begin(m, ENGINE)
     if instruction >= 0:
         if m.work[instruction].first == m.total.now:
-            d.address = m.work[instruction].address * 64
+            d.address = m.work[instruction].address * ADDRESS_UNIT
             d.left = m.work[instruction].amount
             d.requested += d.left
             phase = m.work[instruction].phase

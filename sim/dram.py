@@ -21,8 +21,8 @@ from skipopu.sim.dram_parameters import parameter_record
 from skipopu.sim.dram_returns import next_of_run, set_wake
 from skipopu.sim.dram_state import QUEUE, Records, channel_records
 from skipopu.spec.memory import Memory
+from skipopu.spec.overlay import BOUNDARY
 
-BOUNDARY = 4096  # bytes; AXI: no burst crosses a multiple of it
 COUNTERS = ("row_hits", "row_closed", "row_misses", "activations", "refreshes", "read_beats", "write_beats")
 
 

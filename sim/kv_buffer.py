@@ -7,11 +7,12 @@ chunk from every one of its sources in a cycle; entries in the invariance buffer
 from skipopu.numerics.jit import jit
 from skipopu.numerics.kv_rounds import schedule
 from skipopu.sim import causes
-from skipopu.sim.dma import BOUNDARY, KV
+from skipopu.sim.dma import KV
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import HISTORY, KvCache, Machine
 from skipopu.spec.ledger import Traffic
+from skipopu.spec.overlay import BOUNDARY
 
 ENGINE = 3
 

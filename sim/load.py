@@ -5,15 +5,14 @@ Also the DDR4 clock: `arrive_ddr` advances both channels by the ticks that fall 
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
-from skipopu.sim.dma import BOUNDARY
 from skipopu.sim.dram import free_slots, push, tick
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import HISTORY, Machine
 from skipopu.spec.ledger import Traffic
-from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES
+from skipopu.spec.overlay import AXI3_BURST_BEATS, BOUNDARY, DDR_BEAT_BYTES
 
 ENGINE = 1
-DATA, FETCH = 0, 1  # tags of the bursts
+DATA, FETCH = 0, 1  # tags of the read bursts in the DDR4 model
 
 
 @jit

@@ -4,11 +4,11 @@ from skipopu.numerics.jit import jit
 from skipopu.program.isa import INSTRUCTION_BYTES, Opcode
 from skipopu.sim import causes
 from skipopu.sim.dram import free_slots, push
+from skipopu.sim.load import FETCH
 from skipopu.sim.machine import MAX_QUEUE, Machine
 from skipopu.spec.ledger import Traffic
 from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES
 
-FETCH = 1  # tag of instruction bursts in the DDR4 model
 HALT = int(Opcode.HALT)
 BURST_INSTRUCTIONS = AXI3_BURST_BEATS * DDR_BEAT_BYTES // INSTRUCTION_BYTES
 BEAT_INSTRUCTIONS = DDR_BEAT_BYTES // INSTRUCTION_BYTES

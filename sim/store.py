@@ -2,12 +2,11 @@
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
-from skipopu.sim.dma import BOUNDARY
 from skipopu.sim.dram import free_slots, push
 from skipopu.sim.engine import begin, leave_queue, retire
 from skipopu.sim.machine import Machine
 from skipopu.spec.ledger import Traffic
-from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES
+from skipopu.spec.overlay import AXI3_BURST_BEATS, BOUNDARY, DDR_BEAT_BYTES
 
 ENGINE = 2
 TAG = 2

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
-from skipopu.spec.overlay import FP16_BYTES, Overlay
+from skipopu.spec.overlay import BOUNDARY, FP16_BYTES, Overlay
 
 ADDRESS_UNIT = 64  # bytes; addresses in instructions count these
-STRIPE = 4096  # AXI bursts may not cross 4 KiB
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def map_memory(
         k_tiles = math.ceil(rows / dot)
         sets = weight_chunk_sets(overlay, k_tiles, columns, datatype)
         matrices[layer, name] = Matrix(offset, k_tiles, columns, datatype, sets)
-        offset += math.ceil(sets * overlay.chunk_bytes / STRIPE) * STRIPE
+        offset += math.ceil(sets * overlay.chunk_bytes / BOUNDARY) * BOUNDARY
     vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
     slots = math.ceil(tokens / overlay.dma.hbm_ports)
     _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * vector, tokens)
@@ -126,7 +125,7 @@ def _ddr_map(shape: ModelShape, overlay: Overlay, tokens: int, board: Board) -> 
     starts, offset = {}, 0
     for name, size in sizes.items():
         starts[name] = offset
-        offset += math.ceil(size / STRIPE) * STRIPE
+        offset += math.ceil(size / BOUNDARY) * BOUNDARY
     room = board.ddr.capacity_bytes * board.ddr.channels
     if offset > room:
         raise SpecError(

@@ -265,5 +265,6 @@ class Overlay(Parameters):
 # AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of ≤ 16 beats, 512-bit DDR4 words.
 HBM_BEAT_BYTES = 32
 AXI3_BURST_BEATS = 16
+BOUNDARY = 4096  # bytes; no AXI burst crosses a multiple of it
 DDR_BEAT_BYTES = 64
 DDR_CHANNELS = 2
