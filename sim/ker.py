@@ -3,16 +3,8 @@
 from skipopu.numerics.jit import jit
 from skipopu.sim.dma import weight_chunks
 from skipopu.sim.kv_buffer import pop_round, round_ready
-from skipopu.sim.machine import KvCache, Machine
+from skipopu.sim.machine import KvCache, Machine, Record
 from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE, WEIGHT_TILE
-
-
-@jit
-def tile_size(m: Machine, instruction: int, tile: int) -> int:
-    """Bytes of the tile: the last column block may be narrower."""
-    w = m.work
-    last = tile >= (w[instruction].blocks - 1) * w[instruction].depth
-    return w[instruction].last_tile_bytes if last else w[instruction].tile_bytes  # type: ignore[no-any-return]
 
 
 @jit
@@ -20,30 +12,47 @@ def ker(m: Machine, c: KvCache) -> None:
     """One cycle: take what the stream has into the gear, complete at most one tile."""
     pe, w = m.pe, m.work
     i = pe.instruction
-    if i < 0 or pe.loaded == pe.tiles or pe.loaded - pe.tile == 2:
+    if i < 0 or not half_empty(m.ker, pe, m.total.now):
         return
     source = w[i].source
     if source == NO_TILE:
-        pe.loaded += 1
+        m.ker.loaded += 1
         return
-    need = tile_size(m, i, pe.loaded)
-    if pe.gear < need:
-        _take(m, c, source, w[i].pop_bytes)
-    if pe.gear >= need:
-        pe.gear -= need
-        pe.loaded += 1
+    need = w[i].tile_bytes
+    taken = 0
+    if m.ker.gear < need:
+        taken = _take(m, c, source, w[i].pop_bytes)
+    advance(m.ker, need, taken)
 
 
 @jit
-def _take(m: Machine, c: KvCache, source: int, size: int) -> None:
+def half_empty(ker: Record, pe: Record, now: int) -> bool:
+    """A half can be written: the rows of the tile before have left the weights behind."""
+    return (  # type: ignore[no-any-return]
+        ker.loaded < pe.tiles and ker.loaded - pe.tile < 2 and ker.writable[ker.loaded & 1] <= now
+    )
+
+
+@jit
+def advance(ker: Record, need: int, taken: int) -> None:
+    """Add ``taken`` bytes to the gear; a tile of ``need`` bytes leaves it for the half."""
+    ker.gear += taken
+    if ker.gear >= need:
+        ker.gear -= need
+        ker.loaded += 1
+
+
+@jit
+def _take(m: Machine, c: KvCache, source: int, size: int) -> int:
+    """Pop the stream once if it has something; return the bytes."""
     if source == WEIGHT_TILE:
         if weight_chunks(m) <= m.dma.popped:
-            return
+            return 0
         m.dma.popped += 1
     elif source == KV_TILE:
         if not round_ready(m, c):
-            return
+            return 0
         pop_round(m, c)
     else:
         assert source == CONSTANT_TILE
-    m.pe.gear += size
+    return size

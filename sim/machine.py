@@ -23,6 +23,7 @@ from skipopu.spec.overlay import Overlay
 MAX_PORTS = 64  # bound of dma.hbm_ports
 MAX_QUEUE = 64  # bound of sequencer.queue_depth
 HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of dma.crossing_stages + 1
+MAX_ROWS = 8192  # bound of ifm.rows
 IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
 Record = Any  # a NumPy record; Numba reads and writes its fields by name
@@ -30,7 +31,7 @@ Record = Any  # a NumPy record; Numba reads and writes its fields by name
 PARAMETERS = [
     "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
     "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "tile_bytes",
-    "read_ports", "read_stages", "pe_latency", "queue_depth", "fetch_instructions", "dispatch_stages",
+    "read_ports", "read_stages", "ifm_rows", "broadcast_stages", "pe_latency", "queue_depth", "fetch_instructions", "dispatch_stages",
     "pair_bytes", "vector_bytes", "kv_base", "slots", "program_address", "watchdog", "window_cycles",
 ]  # fmt: skip
 
@@ -87,16 +88,27 @@ APPEND = [
     "bursts", "cause", "waiting",
 ]  # fmt: skip
 PE = [
-    "instruction", "tiles", "loaded", "gear", "filled", "fill_row", "tile", "row", "cause", "fill_cause",
-    "reads", "stream_tiles", "lane_taken",
-    ("ready", "i8", (2,)),  # cycle in which the IFM half can be read
+    "instruction", "tiles", "depth", "rows",  # the operation: its loop bounds
+    "tile", "row", "cause", "reads", "stream_tiles", "lane_taken",
+]  # fmt: skip
+# Ping-pong halves n & 1 have the first cycle in which they can be read or written.
+KER = [
+    "loaded",  # tiles
+    "gear",  # bytes taken and not yet part of a whole tile
+    ("writable", "i8", (2,)),
+]  # fmt: skip
+IFM = [
+    "requested", "issued", "cause",  # rows of the operation
+    ("readable", "i8", (MAX_ROWS,)),  # [row]: first cycle in which it stands at the output
+]  # fmt: skip
+PSUM = [
+    "head", "tail",  # column blocks that have left, that are closed
+    ("readable", "i8", (2,)), ("writable", "i8", (2,)),
+    ("slots", "i8", (2,)),  # entries still to leave
+    ("last", "i8", (2,)),  # 1: the operation's last block
 ]  # fmt: skip
 NPE = [
-    "drain_head", "drain_tail", "cause",
-    ("drain_ready", "i8", (2,)),
-    ("drain_slots", "i8", (2,)),
-    ("drain_last", "i8", (2,)),  # 1: the instruction's last block
-    "flight_head", "flight_tail",
+    "cause", "flight_head", "flight_tail",
     ("flight", "i8", (IN_FLIGHT,)),  # instruction
     ("finish", "i8", (IN_FLIGHT,)),  # its last cycle, FAR while unknown
 ]  # fmt: skip
@@ -138,6 +150,9 @@ class Machine(NamedTuple):
     kv: Record
     append: Record
     pe: Record
+    ker: Record
+    ifm: Record
+    psum: Record
     npe: Record
     total: Record
     counts: Record
@@ -156,7 +171,8 @@ def new_machine(
     return Machine(
         p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
         sequencer=record(SEQUENCER), ports=record(PORTS), dma=record(DMA), load=record(LOAD),
-        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, npe=npe, total=total, counts=record(COUNTS),
+        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, ker=record(KER), ifm=record(IFM),
+        psum=record(PSUM), npe=npe, total=total, counts=record(COUNTS),
         hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip
 
@@ -181,7 +197,8 @@ def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int,
         "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles,
         "ddr_beats": overlay.dma.ddr_beats,
         "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
-        "read_stages": overlay.global_buffer.read_stages, "pe_latency": overlay.pe_latency,
+        "read_stages": overlay.global_buffer.read_stages, "ifm_rows": overlay.ifm.rows, "broadcast_stages": overlay.pe_array.broadcast_stages,
+        "pe_latency": overlay.pe_latency,
         "queue_depth": overlay.sequencer.queue_depth,
         "fetch_instructions": overlay.sequencer.fetch_instructions,
         "dispatch_stages": overlay.sequencer.dispatch_stages, "vector_bytes": memory.vector_bytes,

@@ -7,6 +7,7 @@ from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.engine import retire
 from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
+from skipopu.sim.psum import psum_ready, take_entry
 
 ENGINE = 5
 
@@ -14,26 +15,23 @@ ENGINE = 5
 @jit
 def npe(m: Machine) -> None:
     """One cycle: one slot of the oldest finished column block, and the retirement that falls due."""
-    n, now = m.npe, m.total.now
+    n, psum, now = m.npe, m.psum, m.total.now
     _retire_due(m)
     n.cause = causes.IDLE
     m.pe.lane_taken = 0
-    if n.drain_head == n.drain_tail:
+    if psum.head == psum.tail:
         if n.flight_head < n.flight_tail and m.pe.instruction < 0:
             n.cause = causes.DRAINING
         return
-    half = n.drain_head & 1
-    if n.drain_ready[half] > now:
+    if not psum_ready(psum, now):
         n.cause = causes.DRAINING
         return
-    if n.drain_slots[half] > 0:
-        n.drain_slots[half] -= 1
+    half = psum.head & 1
+    if psum.slots[half] > 0:
         m.pe.lane_taken = 1
         n.cause = causes.BUSY
-    if n.drain_slots[half] == 0:
-        if n.drain_last[half]:
-            _set_finish(m)
-        n.drain_head += 1
+    if take_entry(psum, now) and psum.last[half]:
+        _set_finish(m)
 
 
 @jit

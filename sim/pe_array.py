@@ -1,36 +1,85 @@
-"""PE array: one activation row a cycle times the loaded weight tile, summed in a PSUM half."""
+"""PE array: one activation row a cycle times the loaded weight tile, summed in a PSUM half.
+
+The upper half of this file is the block alone, as `skipopu.hdl.pe_array` builds it; the lower half binds it to
+the sequencer's queue and to the sources of its tiles.
+"""
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.engine import begin, leave_queue
-from skipopu.sim.machine import FAR, IN_FLIGHT, Machine
+from skipopu.sim.ifm import row_ready
+from skipopu.sim.machine import FAR, IN_FLIGHT, Machine, Record
+from skipopu.sim.psum import close_block, psum_free
 from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE
 
 ENGINE = 5
 
 
 @jit
+def begin_operation(
+    pe: Record, ker: Record, ifm: Record, now: int, blocks: int, depth: int, rows: int
+) -> None:
+    """Accept ``blocks`` column blocks of ``depth`` tiles of ``rows`` rows; the buffers start a cycle later."""
+    pe.tiles, pe.depth, pe.rows = blocks * depth, depth, rows
+    pe.tile = pe.row = ker.loaded = ker.gear = ifm.requested = ifm.issued = 0
+    for half in range(2):
+        ker.writable[half] = max(ker.writable[half], now + 1)
+
+
+@jit
+def weights_ready(pe: Record, ker: Record) -> bool:
+    """The weights of the current tile are loaded; KER steps later in a cycle, so since the cycle before."""
+    return ker.loaded > pe.tile  # type: ignore[no-any-return]
+
+
+@jit
+def obstacle(pe: Record, ker: Record, ifm: Record, psum: Record, now: int) -> int:
+    """Return what keeps the next row from being issued, BUSY if nothing."""
+    if not weights_ready(pe, ker):
+        return causes.WEIGHTS
+    if not row_ready(ifm, now):
+        return causes.ROWS
+    if pe.row == 0 and pe.tile % pe.depth == 0 and not psum_free(psum, now):
+        return causes.BACKPRESSURE
+    return causes.BUSY
+
+
+@jit
+def issue(pe: Record, ker: Record, ifm: Record, now: int, broadcast: int) -> bool:
+    """Issue a row; True when it is the last one of its column block.
+
+    Its weights are used ``broadcast`` cycles later: only then may KER's half be written again.
+    """
+    ifm.issued += 1
+    pe.row += 1
+    if pe.row < pe.rows:
+        return False
+    ker.writable[pe.tile & 1] = now + broadcast
+    pe.row = 0
+    pe.tile += 1
+    return pe.tile % pe.depth == 0  # type: ignore[no-any-return]
+
+
+@jit
 def pe_array(m: Machine) -> None:
     """One cycle: issue a row of the current tile if tile, rows and PSUM half are there."""
-    pe, w = m.pe, m.work
+    pe, w, now = m.pe, m.work, m.total.now
     if pe.instruction < 0:
         _start(m)
     i = pe.instruction
     if i < 0:
         return
-    pe.cause = _obstacle(m, i)
+    pe.cause = obstacle(pe, m.ker, m.ifm, m.psum, now)
     if pe.cause != causes.BUSY:
+        pe.cause = _cause(m, w[i].source, pe.cause)
         return
     if w[i].source == NO_TILE:
         pe.cause = causes.IDLE  # statistics pass by; nothing is multiplied
-    pe.row += 1
-    m.total.progress = m.total.now
-    if pe.row < w[i].tile_rows:
-        return
-    pe.row = 0
-    pe.tile += 1
-    if pe.tile % w[i].depth == 0:
-        _close_block(m, i)
+    m.total.progress = now
+    if issue(pe, m.ker, m.ifm, now, m.p.broadcast_stages):
+        last = 1 if pe.tile == pe.tiles else 0
+        latency = 0 if w[i].source == NO_TILE else m.p.pe_latency
+        close_block(m.psum, now, latency, w[i].drain_slots, last)
     if pe.tile == pe.tiles:
         pe.instruction = -1
         leave_queue(m, ENGINE)
@@ -57,36 +106,14 @@ def _start(m: Machine) -> None:
         leave_queue(m, ENGINE)
         return
     pe.instruction = i
-    pe.tiles = w[i].blocks * w[i].depth
-    pe.loaded = pe.filled = pe.tile = pe.row = pe.fill_row = pe.gear = 0
+    begin_operation(pe, m.ker, m.ifm, m.total.now, w[i].blocks, w[i].depth, w[i].tile_rows)
 
 
 @jit
-def _obstacle(m: Machine, i: int) -> int:
-    """Return what keeps the next row from being issued, BUSY if nothing."""
-    pe, npe, w = m.pe, m.npe, m.work
-    if pe.row == 0:
-        if pe.filled <= pe.tile or pe.ready[pe.tile & 1] > m.total.now:
-            rows_missing = True
-        else:
-            rows_missing = False
-        if pe.loaded <= pe.tile:
-            if w[i].source == CONSTANT_TILE or w[i].source == NO_TILE:
-                return pe.fill_cause if rows_missing else causes.ROWS
-            return causes.KV if w[i].source == KV_TILE else causes.WEIGHTS
-        if rows_missing:
-            return pe.fill_cause  # type: ignore[no-any-return]
-        if pe.tile % w[i].depth == 0 and npe.drain_tail - npe.drain_head == 2:
-            return causes.BACKPRESSURE
-    return causes.BUSY
-
-
-@jit
-def _close_block(m: Machine, i: int) -> None:
-    """Hand the PSUM half over to the NPE once its last sums are in."""
-    npe, w = m.npe, m.work
-    half = npe.drain_tail & 1
-    npe.drain_ready[half] = m.total.now + (0 if w[i].source == NO_TILE else m.p.pe_latency)
-    npe.drain_slots[half] = w[i].drain_slots
-    npe.drain_last[half] = 1 if m.pe.tile == m.pe.tiles else 0
-    npe.drain_tail += 1
+def _cause(m: Machine, source: int, cause: int) -> int:
+    """Name the stream behind a missing tile or row."""
+    if cause == causes.WEIGHTS:
+        if source == CONSTANT_TILE or source == NO_TILE:
+            return causes.ROWS if row_ready(m.ifm, m.total.now) else m.ifm.cause  # type: ignore[no-any-return]
+        return causes.KV if source == KV_TILE else causes.WEIGHTS
+    return m.ifm.cause if cause == causes.ROWS else cause  # type: ignore[no-any-return]

@@ -52,7 +52,6 @@ WORK = np.dtype(
         ("depth", "i8"),  # tiles of a block
         ("tile_rows", "i8"),
         ("tile_bytes", "i8"),  # of a KER tile; of one source for K/V
-        ("last_tile_bytes", "i8"),  # in the last column block
         ("pop_bytes", "i8"),
         ("feed_tiles", "i8"),  # row tiles read together: 2 when two heads are packed
         ("operand", "i8"),
@@ -164,10 +163,10 @@ def _matmul(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
 
     return {
         "source": WEIGHT_TILE, "blocks": blocks, "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile(width), "last_tile_bytes": tile(columns - (blocks - 1) * width),
+        "tile_bytes": tile(width),
         "pop_bytes": o.hbm_bytes_per_cycle, "feed_tiles": 1,
         "operand": np.where(f[:, COLUMN["normalize"]] == 1, FIRST_BLOCK, AS_IS),
-        "operand_stages": o.npe.normalize_stages,
+        "operand_stages": o.npe.normalize_stages * (f[:, COLUMN["normalize"]] == 1),
         "drain_slots": rows * _slots(o, depth, np.minimum(columns, width)),
         "result_stages": o.npe.result_stages,
     }  # fmt: skip
@@ -178,7 +177,7 @@ def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
     tile = o.pe_array.dot_length * logits * FP16_BYTES
     return {
         "source": np.where(logits > 0, CONSTANT_TILE, NO_TILE), "blocks": 1, "depth": depth,
-        "tile_rows": rows, "tile_bytes": tile, "last_tile_bytes": tile,
+        "tile_rows": rows, "tile_bytes": tile,
         "pop_bytes": o.ker.constant_bytes_per_cycle, "feed_tiles": 1,
         "operand": np.where(f[:, COLUMN["normalize"]] == 1, EVERY_TILE, AS_IS),
         "operand_stages": 0,  # the statistics branch off; the tile itself goes straight on
@@ -192,7 +191,7 @@ def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dic
     tile = 2 * o.pe_array.dot_length * FP16_BYTES
     return {
         "source": KV_TILE, "blocks": rounds * pairs, "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile, "last_tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2,
+        "tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2,
         "operand": AS_IS, "operand_stages": 0,
         "drain_slots": rows * _slots(o, depth, np.full_like(rounds, o.pe_array.columns)),
         "result_stages": o.npe.result_stages,
@@ -207,7 +206,7 @@ def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> di
     slots = _slots(o, rounds, np.full_like(rounds, width))
     return {
         "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows,
-        "tile_bytes": width * FP16_BYTES, "last_tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes,
+        "tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes,
         "feed_tiles": 1, "operand": EVERY_TILE, "operand_stages": o.npe.exponential_stages,
         "drain_slots": rows * tiles * slots,
         "result_stages": o.npe.result_stages,

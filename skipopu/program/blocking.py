@@ -66,7 +66,7 @@ def heads_of_pass(shape: ModelShape) -> int:
 
 
 def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int) -> int:
-    """Largest row block that IFM, PSUM and the global buffer hold when attention takes ``rounds`` K/V rounds.
+    """Largest row block that PSUM, rotary and global buffer hold when attention takes ``rounds`` K/V rounds.
 
     Raises SpecError when not even one row fits.
     """
@@ -77,7 +77,6 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     limits = {
         "dataflow.row_block": overlay.dataflow.row_block,
         "npe.rotary_bytes": overlay.npe.rotary_bytes // (shape.dimensions.head_dim * FP16_BYTES),
-        "ifm.rows": overlay.ifm.rows // shape.queries_per_kv_head,
         "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
         "global_buffer.tiles": min(room // ffn, room // attention),
     }
@@ -90,15 +89,10 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
 
 
 def check_decode(shape: ModelShape, overlay: Overlay) -> None:
-    """Check that PSUM and IFM hold the query heads of one token; raises SpecError."""
+    """Check that PSUM holds the query heads of one token; raises SpecError."""
     need = shape.dimensions.attention_heads * overlay.psum.interleave
     if need > overlay.psum.entries:
         raise SpecError(
             f"shape {shape.name}: psum.entries = {overlay.psum.entries}; decode needs {need}"
             f" ({shape.dimensions.attention_heads} heads × psum.interleave); nearest: {need}"
-        )
-    if shape.queries_per_kv_head > overlay.ifm.rows:
-        raise SpecError(
-            f"shape {shape.name}: ifm.rows = {overlay.ifm.rows}; must hold the query heads of a key head;"
-            f" nearest: {shape.queries_per_kv_head}"
         )

@@ -38,10 +38,13 @@ class MemoryMap:
 
 
 def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: str) -> int:
-    """Core cycles all ports need to deliver the matrix: whole column blocks, then the rest, padded."""
-    full, rest = divmod(columns, overlay.pe_array.columns)
-    size = full * overlay.weight_tile_bytes(overlay.pe_array.columns, datatype)
-    size += overlay.weight_tile_bytes(rest, datatype)
+    """Core cycles all ports need to deliver the matrix in whole tiles: the last column block is padded.
+
+    A narrower last tile would leave the next one at an odd place of the stream, and KER would need a byte
+    rotator as wide as all ports.
+    """
+    width = overlay.pe_array.columns
+    size = math.ceil(columns / width) * overlay.weight_tile_bytes(width, datatype)
     return math.ceil(k_tiles * size / overlay.hbm_bytes_per_cycle)
 
 

@@ -35,6 +35,11 @@ class PeArray:
 
     columns: int = number("column", 2, 1024)
     dot_length: int = number("product", 16, 512, power_of_two=True)
+    product_bits: int = number("bit", 15, 22)
+    alignment_rounding: str = word("truncate", "nearest")
+    output_rounding: str = word("toward_zero", "nearest_even")
+    tree: str = word("lut", "dsp")
+    broadcast_stages: int = number("cycle", 1, 8)
     multiply_stages: int = number("cycle", 1, 16)
     align_stages: int = number("cycle", 1, 16)
     tree_stages: int = number("cycle", 1, 16)
@@ -51,15 +56,16 @@ class Ker:
 
 @dataclass(frozen=True)
 class Ifm:
-    """Activation rows of one K-tile: two halves, one fills while the other is read."""
+    """Circular buffer of activation row tiles between the global buffer and the PE array."""
 
-    rows: int = number("row", 1, 4096)
+    rows: int = number("row", 2, 8192)
 
 
 @dataclass(frozen=True)
 class Psum:
-    """FP32 partial sums, two halves; a row owns ``interleave`` entries so that no sum waits for the last."""
+    """Partial sums, two halves; a row owns ``interleave`` entries so that no sum waits for the last."""
 
+    format: str = word("fp32", "fp16")
     entries: int = number("row", 4, 65536)
     interleave: int = number("entry", 1, 16)
 
@@ -180,6 +186,7 @@ class Overlay(Parameters):
             self.pe_array.accumulate_stages,
             "pe_array.accumulate_stages, or a sum would be read before it is written",
         )
+        self._check_sum_width()
         self._require("psum.entries", self.psum.entries, self.psum.interleave, "psum.interleave")
         burst = self.hbm_burst_chunks
         self._require("dma.weight_chunks", self.dma.weight_chunks, burst, "one AXI3 burst")
@@ -198,15 +205,33 @@ class Overlay(Parameters):
                 f" nearest: {value + 1}"
             )
 
+    def _check_sum_width(self) -> None:
+        lane, widest = DSP_LANE_BITS, self.sum_bits - self.pe_array.product_bits
+        if self.pe_array.tree == "dsp" and self.sum_bits > lane:
+            raise SpecError(
+                f"overlay {self.name}: pe_array.product_bits = {self.pe_array.product_bits}; the dsp tree adds two"
+                f" sums in lanes of {lane} bits and this one has {self.sum_bits}; nearest: {lane - widest},"
+                " or pe_array.tree=lut"
+            )
+
     # --- the PE array -------------------------------------------------------------------------------
 
     @property
     def pe_latency(self) -> int:
-        """Core cycles from a row entering the PE array to its sum standing in PSUM."""
+        """Core cycles from a row being issued to its sum standing in PSUM."""
         pe = self.pe_array
-        return (
-            pe.multiply_stages + pe.align_stages + pe.tree_stages + pe.convert_stages + pe.accumulate_stages
-        )
+        return pe.broadcast_stages + self.dot_latency + pe.accumulate_stages
+
+    @property
+    def dot_latency(self) -> int:
+        """Core cycles from a row at the columns to its dot products in floating point."""
+        pe = self.pe_array
+        return pe.multiply_stages + pe.align_stages + pe.tree_stages + pe.convert_stages
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a column's fixed-point sum: sign, product, and one for each level of the tree."""
+        return 1 + self.pe_array.product_bits + int(math.log2(self.pe_array.dot_length))
 
     @property
     def peak_macs_per_cycle(self) -> int:
@@ -261,6 +286,13 @@ class Overlay(Parameters):
         """Tokens the invariance buffer holds when K plus V of one token and layer take ``kv_bytes``."""
         return self.kv_buffer.capacity_bytes // kv_bytes if self.kv_buffer.enabled else 0
 
+
+# Block RAM facts (UG573), not choices: a word written in one cycle can be read in the next; without the output
+# register it stands at the output the cycle after.
+BLOCK_RAM_WRITE = 1
+BLOCK_RAM_READ = 1
+# DSP48E2 (UG579): SIMD mode TWO24 adds in two lanes.
+DSP_LANE_BITS = 24
 
 # AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of ≤ 16 beats, 512-bit DDR4 words.
 HBM_BEAT_BYTES = 32

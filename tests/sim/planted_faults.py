@@ -65,7 +65,7 @@ def given_twice(commit: Kernel) -> Kernel:
 
 
 def filled(m: Any) -> None:
-    m.pe.filled = m.pe.tiles
+    m.ifm.requested = m.pe.tiles * m.pe.rows
 
 
 def ignoring(e: Any, work: Any, now: int, engine_index: int) -> int:

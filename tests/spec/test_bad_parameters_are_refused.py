@@ -153,11 +153,11 @@ def test_no_number_may_be_infinite_absent_or_of_another_kind(data: st.DataObject
 def test_exactly_the_values_in_bounds_are_taken_and_the_nearest_is_valid(value: int) -> None:
     table = copy.deepcopy(SHIPPED)
     table["ifm"]["rows"]["value"] = value
-    if 1 <= value <= 4096:
+    if 2 <= value <= 8192:
         assert build(Parameters, table, "t.toml")[0].ifm.rows == value
         return
     nearest = int(refusal(lambda: build(Parameters, table, "t.toml")).rsplit(" ", 1)[1])
-    assert abs(nearest - value) == min(abs(1 - value), abs(4096 - value))
+    assert abs(nearest - value) == min(abs(2 - value), abs(8192 - value))
     table["ifm"]["rows"]["value"] = nearest
     build(Parameters, table, "t.toml")
 
