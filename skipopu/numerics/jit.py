@@ -67,6 +67,16 @@ def jit(function: Function) -> Function:
     )
 
 
+def jit_parallel(function: Function) -> Function:
+    """Compile like `jit`, with ``numba.prange`` loops spread over the cores; for checks, not for simulation.
+
+    Numba keeps the threads' parts of a sum on its own heap, hence no ``_nrt``.
+    """
+    return cast(
+        Function, numba.njit(cache=True, boundscheck=False, error_model="numpy", parallel=True)(function)
+    )
+
+
 def announce_first_compilation(*, verbose: bool = False) -> None:
     """Say on standard error, once, that kernels will be compiled; silent in a pipe unless ``verbose``."""
     global _announced
