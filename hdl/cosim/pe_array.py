@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
-from skipopu.hdl.cosim.pe_array_model import EVENTS, STREAMS, expected_results, simulated_trace
+from skipopu.hdl.cosim.pe_array_events import EVENTS, STREAMS
+from skipopu.hdl.cosim.pe_array_model import expected_results, simulated_trace
 from skipopu.hdl.cosim.pe_array_stimulus import Operation, operations
 from skipopu.hdl.cosim.pe_array_streams import operation_words, row_requests, row_words, weight_words
 from skipopu.hdl.cosim.runner import build, run

@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
 from skipopu.hdl.cosim.bench import inputs, write_outputs
-from skipopu.hdl.cosim.pe_array_model import ISSUE, OPERATION, REQUEST, RESULTS, WEIGHTS
+from skipopu.hdl.cosim.pe_array_events import ISSUE, OPERATION, REQUEST, RESULTS, WEIGHTS
 from skipopu.hdl.cosim.stalls import Source
 
 RESET_CYCLES = 2

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skipopu.hdl.cosim.pe_array_events import ISSUE, OPERATION, REQUEST, RESULTS, STREAMS, WEIGHTS
 from skipopu.hdl.cosim.pe_array_stimulus import Operation
 from skipopu.hdl.cosim.stalls import Pattern
 from skipopu.numerics.arithmetic import arithmetic_of
@@ -20,9 +21,6 @@ from skipopu.sim.pe_array import begin_operation, issue, obstacle
 from skipopu.sim.psum import close_block, psum_ready, take_entry
 from skipopu.spec.overlay import Overlay
 
-STREAMS = ("operation", "weights", "request", "results")  # those that can stall
-EVENTS = ("operation", "weights", "request", "issue", "results")  # bit n of a cycle's trace: it moved
-OPERATION, WEIGHTS, REQUEST, ISSUE, RESULTS = (1 << bit for bit in range(len(EVENTS)))
 WATCHDOG = 20_000  # cycles without an event: a deadlock
 
 TIMING = ["int4_bytes", "fp16_bytes", "word_bytes", "ifm_rows", "row_latency", "broadcast", "pe_latency", "interleave"]

@@ -49,15 +49,20 @@ def normal_operands(
 ) -> tuple[Activations, Weights]:
     """Return standard normal activations [rows, length] and weights [columns, length].
 
-    INT4 weights are the normal ones over a scale a column that makes the largest of them ±7, rounded.
+    INT4 weights are the normal ones, `quantised`.
     """
     random = np.random.default_rng(seed)
     activations = random.standard_normal((rows, length)).astype(np.float16).view(np.uint16)
     weights = random.standard_normal((columns, length))
     if not int4:
         return activations, weights.astype(np.float16).view(np.uint16)
+    return activations, quantised(weights)
+
+
+def quantised(weights: Reals) -> NDArray[np.int8]:
+    """Return symmetric INT4 weights [columns, length]: over a scale a column that makes the largest ±7, rounded."""
     scale = np.abs(weights).max(axis=1, keepdims=True) / INT4_LARGEST
-    return activations, np.rint(weights / scale).astype(np.int8)
+    return np.rint(weights / np.where(scale > 0, scale, 1)).astype(np.int8)
 
 
 def measure(activations: Activations, weights: Weights) -> list[Accuracy]:

@@ -1,0 +1,87 @@
+"""The PE array's RTL in Verilator beside numerics and simulator: every bit, every cycle, random stalls."""
+
+import pytest
+
+from skipopu.hdl.cosim.pe_array import cosimulate
+from skipopu.spec.overlay import Overlay
+
+TILES, SEED = 600, 5
+FULL = 20_000
+SLICE = ("pe_array.columns=8", "dma.hbm_ports=2")
+
+# each leaf that shapes the block, away from its shipped value at least once
+VARIANTS = {
+    "dsp tree": ("pe_array.tree=dsp", "pe_array.tree_stages=4"),
+    "whole products, FP16 sums": (
+        "pe_array.product_bits=22", "pe_array.alignment_rounding=nearest", "pe_array.output_rounding=toward_zero",
+        "psum.format=fp16",
+    ),
+    "one cycle a step": (
+        "pe_array.multiply_stages=1", "pe_array.align_stages=1", "pe_array.tree_stages=1", "pe_array.convert_stages=1",
+        "pe_array.accumulate_stages=1", "psum.interleave=1", "psum.format=fp16",
+    ),
+    "tiles that begin within a word": (
+        "pe_array.columns=6", "dma.hbm_ports=3", "pe_array.broadcast_stages=3", "ifm.rows=3",
+        "pe_array.multiply_stages=7", "pe_array.accumulate_stages=6", "psum.interleave=7",
+    ),
+    "many tiles in a word, an odd buffer": (
+        "dma.hbm_ports=8", "pe_array.multiply_stages=2", "pe_array.align_stages=3", "pe_array.convert_stages=5",
+        "pe_array.accumulate_stages=3", "psum.interleave=3", "psum.entries=17",
+    ),
+    "sums wider than FP32, toward zero": (
+        "pe_array.multiply_stages=3", "pe_array.output_rounding=toward_zero", "pe_array.product_bits=22",
+        "pe_array.tree_stages=9",
+    ),
+    "a width between": ("pe_array.product_bits=18", "pe_array.alignment_rounding=nearest"),
+}  # fmt: skip
+
+
+def narrow(*settings: str) -> Overlay:
+    """``tiny`` with one column pair, which is built in seconds."""
+    return Overlay.load("tiny", ("pe_array.columns=2", *settings))
+
+
+def agree(overlay: Overlay, tiles: int = TILES) -> None:
+    found = cosimulate(overlay, tiles, SEED)
+    assert found.difference is None, str(found.difference)
+    assert found.tiles >= tiles
+    assert found.entries > 0
+
+
+def test_tiny() -> None:
+    agree(Overlay.load("tiny"), 2000)
+
+
+def test_a_column_pair_of_the_u280() -> None:
+    agree(Overlay.load("skipopu-u280", ("pe_array.columns=2", "dma.hbm_ports=1")), 400)
+
+
+@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
+def test_variants(settings: tuple[str, ...]) -> None:
+    agree(narrow(*settings))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "settings"), [("tiny", ()), ("skipopu-u280", SLICE)], ids=["tiny", "u280 slice"])
+def test_twenty_thousand_tiles(name: str, settings: tuple[str, ...]) -> None:
+    agree(Overlay.load(name, settings), FULL)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["pe_array.convert_stages=3", "pe_array.broadcast_stages=2", "ifm.rows=2", "psum.interleave=5"],
+)
+def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
+    """The model of one overlay beside the RTL of another: the first cycle that differs is named."""
+    found = cosimulate(narrow(setting), TILES, SEED, rtl=narrow())
+    assert found.difference is not None
+    assert found.difference.kind == "cycle"
+    assert "moves" in found.difference.signal
+
+
+@pytest.mark.parametrize("setting", ["pe_array.product_bits=16", "pe_array.alignment_rounding=nearest"])
+def test_numerics_that_round_otherwise_are_found_out(setting: str) -> None:
+    found = cosimulate(narrow(setting), TILES, SEED, rtl=narrow())
+    assert found.difference is not None
+    assert found.difference.kind == "entry"
+    assert found.difference.signal.startswith("column")
