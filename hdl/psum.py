@@ -4,10 +4,10 @@ from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from skipopu.hdl.verilog import Block
+from skipopu.hdl.psum_half import PsumHalf
+from skipopu.hdl.verilog import Block, place
 
 HALVES = 2
 
@@ -61,25 +61,23 @@ class Psum(Block):
         """Two memories, each with a write port and a read port that accumulation and drain use in turn."""
         m = Module()
         closed = Signal(HALVES, name="closed")
-        fetch, place = Signal(HALVES, name="fetch"), Signal(range(self._entries), name="place")
-        outputs = [self._memory(m, half, closed[half], fetch[half], place) for half in range(HALVES)]
+        fetch, address = Signal(HALVES, name="fetch"), Signal(range(self._entries), name="drain_address")
+        outputs = [self._memory(m, half, closed[half], fetch[half], address) for half in range(HALVES)]
         self._accumulate(m, outputs)
-        left = self._drain(m, outputs, closed, fetch, place)
+        left = self._drain(m, outputs, closed, fetch, address)
         self._blocks(m, closed, left)
         return m
 
-    def _memory(self, m: Module, half: int, closed: Value, fetch: Value, place: Value) -> Value:
-        """A half; while it is open its read port sees the write of the same cycle."""
-        memory = Memory(shape=self._bits, depth=self._entries, init=[])
-        m.submodules[f"memory{half}"] = memory
-        write = memory.write_port()
-        read = memory.read_port(transparent_for=(write,))
+    def _memory(self, m: Module, half: int, closed: Value, fetch: Value, address: Value) -> Value:
+        """A half: accumulation reads it while its column block is open, the drain when it is closed."""
+        memory = place(m, f"half{half}", PsumHalf(entries=self._entries, entry_bits=self._bits))
         m.d.comb += [
-            write.addr.eq(self.write.address), write.data.eq(self.write_data),
-            write.en.eq(self.write_valid & (self.write.half == half)),
-            read.addr.eq(Mux(closed, place, self.read.address)), read.en.eq(~closed | fetch),
+            memory.write_address.eq(self.write.address), memory.write_data.eq(self.write_data),
+            memory.write.eq(self.write_valid & (self.write.half == half)),
+            memory.read_address.eq(Mux(closed, address, self.read.address)), memory.read.eq(~closed | fetch),
         ]  # fmt: skip
-        return read.data
+        data: Value = memory.read_data
+        return data
 
     def _accumulate(self, m: Module, outputs: list[Value]) -> None:
         half, first = Signal(name="partial_half"), Signal(name="partial_first")
@@ -102,12 +100,12 @@ class Psum(Block):
     def _other(self, half: Value) -> Value:
         return ~half
 
-    def _drain(self, m: Module, outputs: list[Value], closed: Signal, fetch: Signal, place: Signal) -> Value:
+    def _drain(self, m: Module, outputs: list[Value], closed: Signal, fetch: Signal, address: Signal) -> Value:
         """Read ahead one entry; return the cycle in which the last one of a block is taken."""
         entries = [Signal(range(self._entries + 1), name=f"entries{half}") for half in range(HALVES)]
         half, shown, ahead, last = (Signal(name=n) for n in ("fetch_half", "shown_half", "ahead", "last"))
         taken, going = Signal(name="result_taken"), Signal(name="fetching")
-        at_end = place == Mux(half, entries[1], entries[0]) - 1
+        at_end = address == Mux(half, entries[1], entries[0]) - 1
         m.d.comb += [
             taken.eq(self.results.valid & self.results.ready),
             going.eq(closed.bit_select(half, 1) & (~ahead | taken)),
@@ -120,7 +118,7 @@ class Psum(Block):
             with m.If(self.open & (self.half == index)):
                 m.d.sync += each.eq(self.open_entries)
         with m.If(going):
-            m.d.sync += [shown.eq(half), last.eq(at_end), place.eq(Mux(at_end, 0, place + 1))]
+            m.d.sync += [shown.eq(half), last.eq(at_end), address.eq(Mux(at_end, 0, address + 1))]
             with m.If(at_end):
                 m.d.sync += half.eq(self._other(half))
         return taken & last
