@@ -16,6 +16,8 @@ DEMO_DECODE ?= 8
 DEMO_TEXT ?= models/skipgpt.py
 
 BIN := .venv/bin
+# command:Debian package; Verilator's programs are compiled with the first two, again with ccache, pyverilog needs the last
+TOOLS := g++:g++ make:make ccache:ccache iverilog:iverilog
 STAMP := .venv/installed
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
 
@@ -40,9 +42,17 @@ $(STAMP): pyproject.toml
 	    echo "make: $(PYTHON) cannot create environments; install $$package, e.g. sudo apt-get install $$package" >&2; exit 2; \
 	  fi; \
 	fi
+	@missing=$$(for tool in $(TOOLS); do command -v $${tool%%:*} >/dev/null || echo $${tool##*:}; done | sort -u); \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing" $$missing; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \
+	  else \
+	    echo "make: co-simulation needs" $$missing"; install them, e.g. sudo apt-get install" $$missing >&2; exit 2; \
+	  fi; \
+	fi
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "installing into .venv (a few minutes the first time)"
-	@$(BIN)/python -m pip install -qq --editable '.[models,dev]'
+	@$(BIN)/python -m pip install -qq --editable '.[models,rtl,dev]'
 	@touch $@
 
 demo: $(STAMP)

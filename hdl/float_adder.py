@@ -1,5 +1,6 @@
 """Floating-point adder: IEEE 754 addition in the format of the partial sums, round to nearest, ties to even."""
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Value
@@ -38,7 +39,8 @@ class FloatAdder(Block):
     def elaborate(self, platform: Any) -> Module:
         """Four steps with their registers between them."""
         m = Module()
-        steps = {"add": self._add, "normalise": self._normalise, "round": self._round}
+        steps: dict[str, Callable[..., dict[str, Value]]] = {}
+        steps |= {"add": self._add, "normalise": self._normalise, "round": self._round}
         *cuts, last = registers(1 + len(steps), self._stages)
         state = self._align(m)
         for cut, (name, step) in zip(cuts, steps.items(), strict=True):

@@ -52,7 +52,7 @@ FORMATS = {"fp32": FloatFormat(8, 23), "fp16": FloatFormat(5, 10)}
 
 
 def leading_zeros(value: Value) -> Value:
-    """Return the zeros above the highest one of ``value``, its width if there is none; halves compared level by level."""
+    """Return the zeros above the highest one of ``value``, its width if there is none; a tree of halves."""
     width = 1 << len(value).bit_length()
     return _zeros(Cat(Const(-1, width - len(value)), value))
 

@@ -101,7 +101,8 @@ class Ker(Block):
         """The half to be written holds nothing that a row still needs, from the very cycle of its last use on."""
         loaded, occupied = Signal(HALVES, name="loaded_halves"), Signal(HALVES, name="occupied_halves")
         released = Signal(HALVES, name="released_halves")
-        done, done_half = (delayed(m, v, self._broadcast, n) for v, n in ((self.tile_done, "done"), (used, "done_half")))
+        done = delayed(m, self.tile_done, self._broadcast, "done")
+        done_half = delayed(m, used, self._broadcast, "done_half")
         m.d.comb += [
             self.loaded.eq(loaded.bit_select(used, 1)),
             released.eq(Cat(done & ~done_half, done & done_half)),

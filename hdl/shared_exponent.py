@@ -47,7 +47,8 @@ class SharedExponent(Block):
         """Add the exponents, then find the maximum level by level."""
         m = Module()
         pairs = [(self.activation[k], self.weight[k]) for k in range(self._length)]
-        exponents = [named(m, self._exponent(a, w), f"exponent{k}", SUM_EXPONENT_BITS) for k, (a, w) in enumerate(pairs)]
+        sums = [self._exponent(a, w) for a, w in pairs]
+        exponents = [named(m, each, f"exponent{k}", SUM_EXPONENT_BITS) for k, each in enumerate(sums)]
         negative = Cat(a.negative ^ w.negative for a, w in pairs)
         m.d.comb += [
             self.exponent.eq(delayed(m, named(m, Cat(*exponents), "exponents"), self._stages, "exponents")),

@@ -31,7 +31,8 @@ Record = Any  # a NumPy record; Numba reads and writes its fields by name
 PARAMETERS = [
     "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
     "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "tile_bytes",
-    "read_ports", "read_stages", "ifm_rows", "broadcast_stages", "pe_latency", "queue_depth", "fetch_instructions", "dispatch_stages",
+    "read_ports", "read_stages", "ifm_rows", "broadcast_stages", "pe_latency",
+    "queue_depth", "fetch_instructions", "dispatch_stages",
     "pair_bytes", "vector_bytes", "kv_base", "slots", "program_address", "watchdog", "window_cycles",
 ]  # fmt: skip
 
@@ -197,7 +198,8 @@ def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int,
         "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles,
         "ddr_beats": overlay.dma.ddr_beats,
         "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
-        "read_stages": overlay.global_buffer.read_stages, "ifm_rows": overlay.ifm.rows, "broadcast_stages": overlay.pe_array.broadcast_stages,
+        "read_stages": overlay.global_buffer.read_stages,
+        "ifm_rows": overlay.ifm.rows, "broadcast_stages": overlay.pe_array.broadcast_stages,
         "pe_latency": overlay.pe_latency,
         "queue_depth": overlay.sequencer.queue_depth,
         "fetch_instructions": overlay.sequencer.fetch_instructions,

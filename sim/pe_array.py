@@ -113,7 +113,7 @@ def _start(m: Machine) -> None:
 def _cause(m: Machine, source: int, cause: int) -> int:
     """Name the stream behind a missing tile or row."""
     if cause == causes.WEIGHTS:
-        if source == CONSTANT_TILE or source == NO_TILE:
-            return causes.ROWS if row_ready(m.ifm, m.total.now) else m.ifm.cause  # type: ignore[no-any-return]
+        if source in (CONSTANT_TILE, NO_TILE):
+            return causes.ROWS if row_ready(m.ifm, m.total.now) else m.ifm.cause
         return causes.KV if source == KV_TILE else causes.WEIGHTS
-    return m.ifm.cause if cause == causes.ROWS else cause  # type: ignore[no-any-return]
+    return m.ifm.cause if cause == causes.ROWS else cause

@@ -61,7 +61,7 @@ def cosimulate(
         found = read_arrays(run(program, "pe_array", BENCH, place, inputs=given, waves=waves is not None))
     difference = _compare(work, overlay, trace, found)
     done = time.perf_counter()
-    return _summary(overlay, work, len(trace), built - began, done - built, difference)
+    return _summary(overlay, work, len(trace), (built - began, done - built), difference)
 
 
 def _inputs(work: Sequence[Operation], overlay: Overlay, cycles: int) -> dict[str, Any]:
@@ -91,11 +91,11 @@ def _compare(
     )
 
 
-def _bits(events: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _bits(events: NDArray[np.uint8]) -> NDArray[Any]:
     return events[:, None] >> np.arange(len(EVENTS), dtype=np.uint8) & 1
 
 
-def _split(results: NDArray[np.uint8], overlay: Overlay) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+def _split(results: NDArray[np.uint8], overlay: Overlay) -> tuple[NDArray[np.uint32], NDArray[Any]]:
     """Sums, [entries, columns], and the ``last`` bits of the payloads."""
     size = FORMATS[overlay.psum.format].bits // 8
     body = np.ascontiguousarray(results[:, :-1]).view(f"<u{size}").astype(np.uint32)
@@ -110,12 +110,13 @@ def _last_entries(work: Sequence[Operation], overlay: Overlay) -> NDArray[np.uin
 
 
 def _summary(
-    overlay: Overlay, work: Sequence[Operation], cycles: int, build_s: float, run_s: float, difference: Difference | None
-) -> PeArrayRun:
+    overlay: Overlay, work: Sequence[Operation], cycles: int, seconds: tuple[float, float],
+    difference: Difference | None,
+) -> PeArrayRun:  # fmt: skip
     pe = overlay.pe_array
     rows = sum(o.rows * o.tiles for o in work)
     entries = sum(o.rows * min(o.depth, overlay.psum.interleave) * o.blocks for o in work)
     return PeArrayRun(
         overlay.name, len(work), sum(o.tiles for o in work), rows * pe.columns * pe.dot_length, entries, cycles,
-        build_s, run_s, difference,
+        *seconds, difference,
     )  # fmt: skip

@@ -43,7 +43,8 @@ def simulated_trace(
 ) -> NDArray[np.uint8]:
     """Events of every cycle until the last entry has left, as the simulator's blocks produce them."""
     work = np.array([[o.int4, o.rows, o.depth, o.blocks] for o in operations], np.int64)
-    state = tuple(record(fields) for fields in (PE, KER, IFM, PSUM))
+    pe, ker, ifm, psum = (record(fields) for fields in (PE, KER, IFM, PSUM))
+    timing = timing_of(overlay)
     stalls = np.stack([patterns[name] for name in STREAMS])
     trace, length = np.zeros(1 << 16, np.uint8), 0
     progress = np.array([0, 0, int((work[:, 3] * work[:, 1] * np.minimum(work[:, 2], overlay.psum.interleave)).sum())])
@@ -53,7 +54,7 @@ def simulated_trace(
             if not trace[-WATCHDOG:].any():
                 raise RuntimeError(f"the simulated PE array has stood still for {WATCHDOG} cycles")
             trace = np.concatenate([trace, np.zeros_like(trace)])
-        length = _run(timing_of(overlay), work, *state, stalls, offered, progress, trace, length)
+        length = _run(timing, work, pe, ker, ifm, psum, stalls, offered, progress, trace, length)
     return trace[:length]
 
 

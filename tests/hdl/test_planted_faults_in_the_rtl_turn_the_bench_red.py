@@ -110,8 +110,9 @@ def test_without_a_fault_it_is_green() -> None:
 
 @pytest.mark.parametrize(("block", "method", "fault", "settings"), FAULTS.values(), ids=FAULTS)
 def test_the_fault_is_found(
-    block: type, method: str, fault: Callable[[Method], Method], settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    block: type, method: str, fault: Callable[[Method], Method], settings: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(block, method, fault(getattr(block, method)))
     assert cosimulate(overlay(*settings), TILES, SEED).difference is not None
 
