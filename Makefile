@@ -18,6 +18,7 @@ DEMO_TEXT ?= models/skipgpt.py
 BIN := .venv/bin
 # command:Debian package; Verilator's programs are compiled with the first two, again with ccache, pyverilog needs the last
 TOOLS := g++:g++ make:make ccache:ccache iverilog:iverilog
+HEADERS := lz4.h:liblz4-dev zlib.h:zlib1g-dev
 STAMP := .venv/installed
 PYTEST := $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=worksteal
 
@@ -42,7 +43,9 @@ $(STAMP): pyproject.toml
 	    echo "make: $(PYTHON) cannot create environments; install $$package, e.g. sudo apt-get install $$package" >&2; exit 2; \
 	  fi; \
 	fi
-	@missing=$$(for tool in $(TOOLS); do command -v $${tool%%:*} >/dev/null || echo $${tool##*:}; done | sort -u); \
+	@missing=$$( { for tool in $(TOOLS); do command -v $${tool%%:*} >/dev/null || echo $${tool##*:}; done; \
+	  for header in $(HEADERS); do echo "#include <$${header%%:*}>" | g++ -E -x c++ - >/dev/null 2>&1 || echo $${header##*:}; done; \
+	  } | sort -u); \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing" $$missing; apt-get update -qq && apt-get install -y -qq $$missing >/dev/null; \

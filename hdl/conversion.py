@@ -59,7 +59,7 @@ class Conversion(Block):
         # the exponent field of the leading one, before rounding; below 1 the number is subnormal
         field = named(m, exponent - zeros, "field", signed(10))
         normalised = named(m, (magnitude << zeros)[: self._bits], "normalised")
-        packed = named(m, self._packed(m, field, normalised), "packed")
+        packed = named(m, self._packed(m, field, normalised), "body")
         chosen = named(m, self._chosen(negative, magnitude.any(), packed, special), "chosen")
         m.d.comb += self.result.eq(delayed(m, chosen, second, "result"))
         return m

@@ -51,7 +51,7 @@ class Dsp48e2(Block):
     -----
     a (30), b (18), c (48), d (27) : in, two's complement
     inmode (5), opmode (9), alumode (4) : in, UG579 tables 2-5 to 2-9; cascade inputs do not exist here, selecting
-        PCIN gives 0
+        PCIN gives 0, and so does P without preg
     p (48) : out
 
     Timing
@@ -117,7 +117,7 @@ class Dsp48e2(Block):
 
     def _alu(self, m: Module, product: Value, concatenated: Value, c: Value) -> Value:
         """Select W, X, Y and Z, and add them lane by lane with wrap-around."""
-        p = self.p
+        p = self.p if self.registers.preg else Const(0, P_BITS)  # UG579: feedback needs the register
         ones = Const(-1, signed(P_BITS))
         w, x, y, z = (Signal(P_BITS, name=name) for name in "wxyz")
         shifted = p.as_signed() >> 17

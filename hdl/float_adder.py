@@ -53,10 +53,10 @@ class FloatAdder(Block):
         f = self._format
         body = f.bits - 1
         swap = self.a[:body] < self.b[:body]
-        large = named(m, Mux(swap, self.b, self.a), "large")
-        small = named(m, Mux(swap, self.a, self.b), "small")
-        exponent, significand = self._fields(m, large, "large")
-        small_exponent, small_significand = self._fields(m, small, "small")
+        large = named(m, Mux(swap, self.b, self.a), "larger")
+        small = named(m, Mux(swap, self.a, self.b), "smaller")
+        exponent, significand = self._fields(m, large, "larger")
+        small_exponent, small_significand = self._fields(m, small, "smaller")
         most = f.significand_bits + GUARD
         gap = named(m, exponent - small_exponent, "gap", f.exponent_bits)
         places = Mux(gap > most, most, gap)[: most.bit_length()]

@@ -66,7 +66,8 @@ class Ifm(Block):
     def _buffer(self, m: Module) -> None:
         """Block RAM between two pointers; its output is read ahead."""
         m.submodules.memory = memory = Memory(shape=self._bits, depth=self._rows, init=[])
-        write, read = memory.write_port(), memory.read_port()
+        write = memory.write_port()
+        read = memory.read_port()
         stored, ahead = Signal(range(self._rows + 1), name="stored"), Signal(name="ahead")
         fetch = Signal(name="fetch")
         m.d.comb += [

@@ -1,10 +1,10 @@
-"""KER: the weight tile buffer. One half loads from its stream while the PE array works with the other."""
+"""KER: control of the weight tile buffer. One half loads from its stream while the other multiplies."""
 
 import math
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.operand import FP16_BITS
@@ -16,8 +16,16 @@ from skipopu.hdl.verilog import Block
 HALVES = 2
 
 
+def granule_bytes(columns: int, dot_length: int, word_bytes: int) -> int:
+    """Bytes in which everything in KER moves: tiles of both formats and words are whole numbers of them."""
+    weights = columns * dot_length
+    return math.gcd(word_bytes, weights * INT4_BITS // 8, weights * FP16_BITS // 8)
+
+
 class Ker(Block):
-    """Two halves of registers for a tile of ``dot_length`` × ``columns`` weights each, filled column by column.
+    """Take tiles from the stream and say which granule of which half is written, and which half is read.
+
+    The weights themselves lie with the columns, in `KerBank`; a granule is what tiles and words divide into.
 
     Parameters
     ----------
@@ -32,7 +40,12 @@ class Ker(Block):
     stream : in, words of weights, tile after tile, column-major, INT4 low nibble first
     tile_done : in, the last row of a tile is issued
     loaded : out, the tile that the next row needs is there
-    weight : out, columns × dot_length × 16 bits, the tile of the row issued ``broadcast_stages`` cycles ago
+    write : out, a bit a granule of an FP16 tile: written in this cycle; granule j is found in ``word`` at place j
+        modulo a word's granules
+    word : out, the stream's word, turned to where the tile begins
+    from_previous, previous : out, where words hold several granules: those that come from the word before, that word
+    fill_half : out, the half that is written
+    read_half, read_int4 : out, half and format of the row issued ``broadcast_stages`` cycles ago
 
     Timing
     ------
@@ -41,23 +54,33 @@ class Ker(Block):
     """
 
     def __init__(self, *, columns: int, dot_length: int, word_bytes: int, broadcast_stages: int) -> None:
-        self._columns, self._length, self._broadcast = columns, dot_length, broadcast_stages
-        weights = columns * dot_length
-        sizes = weights * INT4_BITS // 8, weights * FP16_BITS // 8
-        self._granule = math.gcd(word_bytes, *sizes)  # bytes; everything in here moves in granules
-        self._word, self._int4_tile, self._fp16_tile = (n // self._granule for n in (word_bytes, *sizes))
+        self._broadcast = broadcast_stages
+        self.granule = granule_bytes(columns, dot_length, word_bytes)
+        sizes = (word_bytes, columns * dot_length * INT4_BITS // 8, columns * dot_length * FP16_BITS // 8)
+        self._word, self._int4_tile, self._fp16_tile = (size // self.granule for size in sizes)
+        turned = {"from_previous": Out(self._fp16_tile), "previous": Out(word_bytes * 8)} if self._word > 1 else {}
         super().__init__({
             "operation": In(OPERATION), "start": In(1), "active": In(1),
-            "stream": In(stream.Signature(word_bytes * 8)),
-            "tile_done": In(1), "loaded": Out(1), "weight": Out(data.ArrayLayout(FP16_BITS, weights)),
+            "stream": In(stream.Signature(word_bytes * 8)), "tile_done": In(1), "loaded": Out(1),
+            "write": Out(self._fp16_tile), "word": Out(word_bytes * 8), **turned,
+            "fill_half": Out(1), "read_half": Out(1), "read_int4": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
-        """Control of the halves, gear of the stream, storage."""
+        """Control of the halves, gear of the stream, words in the order of the tile."""
         m = Module()
         used = self._half_in_use(m)
-        halves = self._store(m, *self._fill(m, used))
-        self._read(m, halves, used)
+        half, gear, total, advance, complete = self._fill(m, used)
+        first = self._turn(m, advance, complete)
+        for j in range(self._fp16_tile):
+            m.d.comb += self.write[j].eq(advance & (j < total) & (first | (j >= gear)))
+        if self._word > 1:
+            m.d.comb += [self.from_previous[j].eq(j < gear) for j in range(self._fp16_tile)]
+        m.d.comb += [
+            self.fill_half.eq(half),
+            self.read_half.eq(delayed(m, used, self._broadcast, "used_half")),
+            self.read_int4.eq(delayed(m, self.operation.int4, self._broadcast, "used_int4")),
+        ]
         return m
 
     def _half_in_use(self, m: Module) -> Signal:
@@ -114,37 +137,28 @@ class Ker(Block):
             m.d.sync += [loaded.bit_select(half, 1).eq(1), occupied.bit_select(half, 1).eq(1)]
         return (~occupied | released).bit_select(half, 1)
 
-    def _store(
-        self, m: Module, half: Signal, gear: Signal, total: Signal, advance: Signal, complete: Signal
-    ) -> list[Any]:
-        """Write what the gear and the word hold of the tile into its granules; return both halves."""
-        layout = data.ArrayLayout(self._granule * 8, self._fp16_tile)
-        halves = [Signal(layout, name=f"half{i}", reset_less=True) for i in range(HALVES)]
-        word, rest, first = self._placed_words(m, advance, complete)
-        for j in range(self._fp16_tile):
-            write = advance & (j < total) & (first | (j >= gear))
-            source = Mux(j < gear, rest[j % self._word], word[j % self._word])
-            for i in range(HALVES):
-                with m.If(write & (half == i)):
-                    m.d.sync += halves[i][j].eq(source)
-        return halves
+    def _turn(self, m: Module, advance: Signal, complete: Signal) -> Value:
+        """Drive the words; return whether a tile begins.
 
-    def _placed_words(self, m: Module, advance: Signal, complete: Signal) -> tuple[list[Value], list[Value], Value]:
-        """Return the word and the one before it in the order of the tile's granules, and whether a tile begins.
-
-        A tile may begin within a word: granule j of it stands at place (phase + j) modulo a word's granules.
+        A tile may begin within a word: its granule j stands at place (phase + j) modulo a word's granules.
         """
-        n, size = self._word, self._granule * 8
-        word = [self.stream.payload[i * size : (i + 1) * size] for i in range(n)]
-        if n == 1:
-            return word, word, Const(0)
-        before = Signal(n * size, name="word_before", reset_less=True)
-        phase, first = Signal(range(n), name="phase"), Signal(name="tile_begins")
+        if self._word == 1:
+            m.d.comb += self.word.eq(self.stream.payload)
+            return Const(0)
+        before = Signal(len(self.previous), name="word_before", reset_less=True)
+        phase, first = Signal(range(self._word), name="phase"), Signal(name="tile_begins")
         self._follow(m, phase, first, advance, complete)
         with m.If(self.stream.valid & self.stream.ready):
             m.d.sync += before.eq(self.stream.payload)
-        rest = [before[i * size : (i + 1) * size] for i in range(n)]
-        return self._rotated(m, word, phase, "word"), self._rotated(m, rest, phase, "rest"), first
+        size = self.granule * 8
+        with m.Switch(phase):
+            for places in range(self._word):
+                with m.Case(places):
+                    m.d.comb += [
+                        target.eq(source.rotate_right(places * size))
+                        for target, source in ((self.word, self.stream.payload), (self.previous, before))
+                    ]
+        return first
 
     def _follow(self, m: Module, phase: Signal, first: Signal, advance: Signal, complete: Signal) -> None:
         """Advance the phase by a tile's granules."""
@@ -155,22 +169,3 @@ class Ker(Block):
             m.d.sync += first.eq(complete)
         with m.If(complete):
             m.d.sync += phase.eq((phase + Mux(self.operation.int4, self._int4_tile % n, self._fp16_tile % n)) % n)
-
-    def _rotated(self, m: Module, granules: list[Value], phase: Signal, name: str) -> list[Value]:
-        n = self._word
-        out = [Signal(self._granule * 8, name=f"{name}_{i}") for i in range(n)]
-        with m.Switch(phase):
-            for shift in range(n):
-                with m.Case(shift):
-                    m.d.comb += [out[i].eq(granules[(shift + i) % n]) for i in range(n)]
-        return out
-
-    def _read(self, m: Module, halves: list[Any], used: Signal) -> None:
-        """Weights of the half that the row at the columns needs."""
-        half = delayed(m, used, self._broadcast, "read_half")
-        int4 = delayed(m, self.operation.int4, self._broadcast, "read_int4")
-        tile = Signal(self._fp16_tile * self._granule * 8, name="tile")
-        m.d.comb += tile.eq(Mux(half, halves[1].as_value(), halves[0].as_value()))
-        for i in range(self._columns * self._length):
-            of_int4 = tile[i * INT4_BITS : (i + 1) * INT4_BITS]
-            m.d.comb += self.weight[i].eq(Mux(int4, of_int4, tile[i * FP16_BITS : (i + 1) * FP16_BITS]))

@@ -5,7 +5,7 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib.wiring import In, Out
 
-from skipopu.hdl.dsp48e2 import C_BITS, ENABLE_D, MULTIPLY_ADD, NEGATE_A, Dsp48e2, DspRegisters
+from skipopu.hdl.dsp48e2 import ENABLE_D, MULTIPLY_ADD, NEGATE_A, Dsp48e2, DspRegisters
 from skipopu.hdl.pipeline import delayed, named
 from skipopu.hdl.verilog import Block, place
 
@@ -15,6 +15,7 @@ INT4_BITS = 4
 INT4_PRODUCT_BITS = 14  # magnitude of a significand times −8 … 7
 LANE = 16  # the upper product begins here in the packed operand
 OVERLAP = 5  # bits in which the two products of significands overlap
+CORRECTION_BITS = LANE + PRODUCT_BITS  # −(h·w) << 26 reaches furthest: 37 bits and a sign
 DSP_STAGES = 4  # with the pre-adder's register (UG579)
 
 
@@ -102,7 +103,7 @@ class Pe(Block):
         w, int4 = delayed(m, self.activation, wait, "c_activation"), delayed(m, self.int4, wait, "c_int4")
         lsb, msb = delayed(m, self.weight0[0], wait, "lsb"), delayed(m, self.weight1[-1], wait, "msb")
         total = (auxiliary << LANE) + Mux(lsb, w >> 1, 0) - (Mux(msb, w, 0) << (LANE + SIGNIFICAND_BITS - 1))
-        return named(m, Mux(int4, 0, total), "correction", signed(C_BITS))
+        return named(m, Mux(int4, 0, total)[:CORRECTION_BITS].as_signed(), "correction", signed(CORRECTION_BITS))
 
     def _recover(self, m: Module, p: Value, cycles: int, overlap: Value) -> tuple[Value, Value]:
         """Both magnitudes from P and from what went round the slice."""

@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from skipopu.hdl.column_pair import COLUMNS, ColumnPair
 from skipopu.hdl.float_format import FORMATS
 from skipopu.hdl.ifm import Ifm
-from skipopu.hdl.ker import Ker
+from skipopu.hdl.ker import Ker, granule_bytes
+from skipopu.hdl.ker_bank import KerBank, part_bytes
 from skipopu.hdl.operand import FP16_BITS, OPERAND, fp16_operand
 from skipopu.hdl.pipeline import delayed
 from skipopu.hdl.psum import Psum, entry_layout, result_layout
@@ -137,17 +138,44 @@ class PeArray(Block):
         partial, sums = (Signal(pairs * COLUMNS * self._number, name=n) for n in ("partial", "sums"))
         places = [place(m, f"columns_{COLUMNS * i}", block) for i in range(pairs)]
         for i, pair in enumerate(places):
-            m.d.comb += [pair.int4.eq(int4), pair.row.eq(row)]
+            bank = self._bank(m, i, operation, ker)
+            m.d.comb += [
+                pair.int4.eq(int4), pair.row.eq(row), pair.weight0.eq(bank.weight0), pair.weight1.eq(bank.weight1)
+            ]  # fmt: skip
             for column in range(COLUMNS):
-                at = COLUMNS * i + column
-                number, weight = at * self._number, at * pe.dot_length
-                weights = [ker.weight[weight + k] for k in range(pe.dot_length)]
+                number = slice((COLUMNS * i + column) * self._number, (COLUMNS * i + column + 1) * self._number)
                 m.d.comb += [
-                    getattr(pair, f"weight{column}").eq(Cat(*weights)),
-                    getattr(pair, f"partial{column}").eq(partial[number : number + self._number]),
-                    sums[number : number + self._number].eq(getattr(pair, f"sum{column}")),
+                    getattr(pair, f"partial{column}").eq(partial[number]),
+                    sums[number].eq(getattr(pair, f"sum{column}")),
                 ]
         self._write_back(m, control, psum, partial, sums)
+
+    def _bank(self, m: Module, pair: int, operation: Any, ker: Any) -> Any:
+        """KER's registers for a column pair, wired to its place in the tile of either format."""
+        o, length = self._overlay, self._overlay.pe_array.dot_length
+        part = part_bytes(length, o.hbm_bytes_per_cycle)
+        bank = place(m, f"weights_{COLUMNS * pair}", KerBank(dot_length=length, part_bytes=part))
+        for data_in, write, int4 in ((bank.fp16, bank.fp16_write, 0), (bank.int4, bank.int4_write, 1)):
+            parts = [self._part(ker, pair * len(write) + i, part) for i in range(len(write))]
+            m.d.comb += [
+                data_in.eq(Cat(*(value for value, _ in parts))),
+                write.eq(Mux(operation.int4 == int4, Cat(*(enable for _, enable in parts)), 0)),
+            ]
+        m.d.comb += [
+            bank.fill_half.eq(ker.fill_half), bank.read_half.eq(ker.read_half), bank.read_int4.eq(ker.read_int4)
+        ]  # fmt: skip
+        return bank
+
+    def _part(self, ker: Any, number: int, size: int) -> tuple[Value, Value]:
+        """Part ``number`` of the tile, ``size`` bytes: where it stands in KER's word, and whether it is written."""
+        o = self._overlay
+        start = number * size * 8 % (o.hbm_bytes_per_cycle * 8)
+        bits = slice(start, start + size * 8)
+        granule = number * size // granule_bytes(o.pe_array.columns, o.pe_array.dot_length, o.hbm_bytes_per_cycle)
+        value = ker.word[bits]
+        if hasattr(ker, "previous"):
+            value = Mux(ker.from_previous[granule], ker.previous[bits], value)
+        return value, ker.write[granule]
 
     def _row(self, m: Module, ifm: Any) -> Any:
         """The row's operands, registered on their way to all columns."""

@@ -4,6 +4,7 @@ Amaranth itself writes a copy of a submodule for every place it stands in (``pe`
 :class:`Block`, a parent puts it down with :func:`place`, and :func:`emit` returns one text a module.
 """
 
+import contextlib
 import inspect
 import os
 import re
@@ -13,14 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from amaranth.hdl import ClockDomain, ClockSignal, Fragment, Instance, Module, ResetSignal, Value
+from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
 
+from skipopu.hdl.readable import readable
 from skipopu.spec.error import SpecError
 
 os.environ["AMARANTH_USE_YOSYS"] = "builtin"  # else an old system yosys may be taken without a word
 
-PORT = re.compile(r"^  wire width \d+ (?:input|output) \d+ +(?:signed )?\\(?P<name>\S+)$", re.MULTILINE)
+PORT = re.compile(r"^  wire width [1-9]\d* (?:input|output) \d+ +(?:signed )?\\(?P<name>\S+)$", re.MULTILINE)
 MODULE = re.compile(r"^module (?P<name>\S+)\(.*?^endmodule\n", re.MULTILINE | re.DOTALL)
 YOSYS = (0, 40)  # what Amaranth itself asks for
 PASSES = (
@@ -31,7 +33,7 @@ PASSES = (
 )
 
 
-class Block(wiring.Component):  # type: ignore[misc]  # amaranth is not typed
+class Block(wiring.Component):
     """A component that becomes one Verilog module of its own.
 
     Two blocks of one class, built from equal parameters, are the same block: they are converted once. Parameters are
@@ -133,7 +135,7 @@ def emit(block: Block) -> dict[str, str]:
     unwritten = [each for each in blocks.values() if each not in _written]
     if unwritten:
         texts = _verilog("".join(_converted(each).rtlil for each in unwritten))
-        _written.update((each, _heading(each) + texts[each.module]) for each in unwritten)
+        _written.update((each, _heading(each) + readable(texts[each.module], _ports(each))) for each in unwritten)
     return {name: _written[each] for name, each in blocks.items()}
 
 
@@ -168,6 +170,13 @@ def _verilog(rtlil: str) -> dict[str, str]:
     return {match["name"]: match[0] for match in MODULE.finditer(text)}
 
 
+def _ports(block: Block) -> list[str]:
+    """Ports as they are read: clocks and resets, then the signature."""
+    converted = _converted(block)
+    named = [path for path, _, _ in _flat(block.signature, block) if path in converted.ports]
+    return [*(name for _, name, _ in _clock_ports(converted)), *named]
+
+
 def _heading(block: Block) -> str:
     summary = (type(block).__doc__ or "").strip().splitlines()
     return "".join(f"// {line}\n" for line in summary[:1])
@@ -182,4 +191,5 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         raise SpecError(f"{path}: cannot be written ({error.strerror}); give a writable directory") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)

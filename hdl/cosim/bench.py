@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-INPUTS, OUTPUTS = "SKIPOPU_COSIM_INPUTS", "SKIPOPU_COSIM_OUTPUTS"  # environment variables: paths of .npz files
+INPUTS, OUTPUTS = (
+    "SKIPOPU_COSIM_INPUTS",
+    "SKIPOPU_COSIM_OUTPUTS",
+)  # environment variables: paths of .npz files
 Arrays = dict[str, NDArray[Any]]
 
 

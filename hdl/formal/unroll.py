@@ -1,7 +1,7 @@
 """A netlist over several cycles: every net in every cycle as a term over the inputs of all cycles.
 
-Registers hold anything in cycle 0, and so does what nothing drives (``x``): what is proved of the terms holds from any
-state, hence in every cycle, and for any inputs before and after.
+Registers hold anything in cycle 0, and so does in every cycle what nothing drives (``x``): what is proved of
+the terms holds from any state, hence in every cycle, and for any inputs before and after.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import z3
 
 from skipopu.hdl.formal import cells
-from skipopu.hdl.formal.cells import Term
 from skipopu.hdl.formal.netlist import Bit, Cell, Netlist
+from skipopu.hdl.formal.terms import Term
 
 REGISTER = "$dff"
 
@@ -47,7 +47,8 @@ class Unrolled:
     def _cell(self, cell: Cell, cycle: int) -> Term:
         key = cell.name, cycle
         if key not in self._known:
-            self._known[key] = self._register(cell, cycle) if cell.type == REGISTER else self._logic(cell, cycle)
+            value = self._register if cell.type == REGISTER else self._logic
+            self._known[key] = value(cell, cycle)
         return self._known[key]
 
     def _register(self, cell: Cell, cycle: int) -> Term:

@@ -13,13 +13,14 @@ from skipopu.cli.compare import compare
 from skipopu.cli.cosim import cosim
 from skipopu.cli.doctor import doctor
 from skipopu.cli.report import report
+from skipopu.cli.rtl import rtl
 from skipopu.cli.sim import sim
 from skipopu.cli.trace import trace
 from skipopu.spec.error import SpecError
 
 DONE, FAILED_CHECK, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130  # what typer returns for a KeyboardInterrupt that it caught
-COMMANDS = (doctor, trace, sim, compare, report, cosim)
+COMMANDS = (doctor, trace, sim, compare, report, rtl, cosim)
 
 app = typer.Typer(
     help="Dynamic-computation LLMs on an FPGA overlay: routing traces, cycle-accurate simulation, reports.",

