@@ -9,9 +9,8 @@ from amaranth.lib.wiring import In, Out
 from skipopu.hdl.dsp48e2 import ADD, ADD_CONCATENATED, B_BITS, Dsp48e2, DspRegisters
 from skipopu.hdl.pipeline import delayed, named, registers
 from skipopu.hdl.verilog import Block, place
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
 from skipopu.spec.overlay import DSP_LANE_BITS
-
-COLUMNS = 2
 
 
 class AccumulationTree(Block):

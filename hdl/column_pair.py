@@ -10,15 +10,14 @@ from skipopu.hdl.accumulation_tree import AccumulationTree
 from skipopu.hdl.alignment import Alignment
 from skipopu.hdl.conversion import Conversion
 from skipopu.hdl.float_adder import FloatAdder
-from skipopu.hdl.float_format import FORMATS
 from skipopu.hdl.operand import FP16_BITS, OPERAND, weight_operand
 from skipopu.hdl.pe import Pe
 from skipopu.hdl.pipeline import delayed
 from skipopu.hdl.shared_exponent import SharedExponent
 from skipopu.hdl.verilog import Block, place
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
+from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import PeArray, Psum
-
-COLUMNS = 2
 
 
 class ColumnPair(Block):

@@ -5,14 +5,14 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib.wiring import In, Out
 
-from skipopu.hdl.float_format import FORMATS, leading_zeros
+from skipopu.hdl.leading_zeros import leading_zeros
 from skipopu.hdl.operand import SUM_EXPONENT_BITS
-from skipopu.hdl.pe import INT4_PRODUCT_BITS, PRODUCT_BITS
 from skipopu.hdl.pipeline import delayed, named, registers
 from skipopu.hdl.shared_exponent import SPECIAL
 from skipopu.hdl.verilog import Block
+from skipopu.spec.number_format import FORMATS, FP16, INT4_PRODUCT_BITS, PRODUCT_BITS
 
-FP16_SCALE = 25  # FP16: value = significand · 2^(exponent − 25)
+FP16_SCALE = FP16.bias + FP16.fraction_bits  # value = significand · 2^(exponent − 25)
 
 
 class Conversion(Block):
@@ -102,4 +102,4 @@ class Conversion(Block):
         both = special.nan | special.plus & special.minus
         infinite = special.plus | special.minus
         number = Cat(Mux(some, packed, 0), negative)
-        return Mux(both, f.nan, Mux(infinite, Cat(Const(f.infinity, f.bits - 1), special.minus), number))
+        return Mux(both, Const(f.nan, f.bits), Mux(infinite, Cat(Const(f.infinity, f.bits - 1), special.minus), number))

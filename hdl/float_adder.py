@@ -6,9 +6,10 @@ from typing import Any
 from amaranth.hdl import Cat, Const, Module, Mux, Value
 from amaranth.lib.wiring import In, Out
 
-from skipopu.hdl.float_format import FORMATS, leading_zeros
+from skipopu.hdl.leading_zeros import leading_zeros
 from skipopu.hdl.pipeline import delayed, named, registers
 from skipopu.hdl.verilog import Block
+from skipopu.spec.number_format import FORMATS
 
 GUARD = 3  # guard, round and sticky bit below the significand
 
@@ -116,7 +117,7 @@ class FloatAdder(Block):
         rounded = named(m, (field << f.fraction_bits) + kept + up, "rounded", f.bits + 1)
         body = Mux(rounded >= f.infinity, f.infinity, rounded)[: f.bits - 1]
         infinite = Cat(Const(f.infinity, f.bits - 1), special[2])
-        result = Mux(special[0], f.nan, Mux(special[1], infinite, Cat(body, negative)))
+        result = Mux(special[0], Const(f.nan, f.bits), Mux(special[1], infinite, Cat(body, negative)))
         return {"result": named(m, result, "sum", f.bits)}
 
     def _round_up(self, significand: Value) -> Value:

@@ -8,10 +8,10 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.operand import FP16_BITS
-from skipopu.hdl.pe import INT4_BITS
 from skipopu.hdl.pipeline import delayed
 from skipopu.hdl.tile_loop import OPERATION, TileLoop
 from skipopu.hdl.verilog import Block
+from skipopu.spec.number_format import INT4_BITS
 
 HALVES = 2
 

@@ -8,10 +8,11 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.operand import FP16_BITS
-from skipopu.hdl.pe import INT4_BITS
 from skipopu.hdl.verilog import Block
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
+from skipopu.spec.number_format import INT4_BITS
 
-COLUMNS, HALVES = 2, 2
+HALVES = 2
 
 
 def part_bytes(dot_length: int, word_bytes: int) -> int:

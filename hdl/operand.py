@@ -5,10 +5,10 @@ from typing import Any
 from amaranth.hdl import Cat, Module, Mux, Value
 from amaranth.lib import data
 
-FP16_BITS = 16
-FRACTION_BITS = 10
-EXPONENT_BITS = 5
-SUM_EXPONENT_BITS = 6  # of two exponents
+from skipopu.spec.number_format import FP16, INT4_BITS
+
+FP16_BITS, FRACTION_BITS, EXPONENT_BITS = FP16.bits, FP16.fraction_bits, FP16.exponent_bits
+SUM_EXPONENT_BITS = EXPONENT_BITS + 1  # of two exponents
 
 OPERAND = data.StructLayout({
     "significand": FRACTION_BITS + 1,  # with its hidden one; INT4: the weight in two's complement
@@ -35,7 +35,7 @@ def fp16_operand(m: Module, target: Any, word: Value) -> None:
 def weight_operand(m: Module, target: Any, word: Value, int4: Value) -> None:
     """Drive ``target`` with an FP16 weight, or with the INT4 weight in the low 4 bits of ``word``."""
     with m.If(int4):
-        m.d.comb += [target.significand.eq(word[:4]), target.negative.eq(word[3])]
+        m.d.comb += [target.significand.eq(word[:INT4_BITS]), target.negative.eq(word[INT4_BITS - 1])]
     with m.Else():
         fp16_operand(m, target, word)
 

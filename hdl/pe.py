@@ -8,11 +8,9 @@ from amaranth.lib.wiring import In, Out
 from skipopu.hdl.dsp48e2 import ENABLE_D, MULTIPLY_ADD, NEGATE_A, Dsp48e2, DspRegisters
 from skipopu.hdl.pipeline import delayed, named
 from skipopu.hdl.verilog import Block, place
+from skipopu.spec.number_format import FP16, INT4_BITS, INT4_PRODUCT_BITS, PRODUCT_BITS
 
-SIGNIFICAND_BITS = 11
-PRODUCT_BITS = 22  # of two significands
-INT4_BITS = 4
-INT4_PRODUCT_BITS = 14  # magnitude of a significand times −8 … 7
+SIGNIFICAND_BITS = FP16.significand_bits
 LANE = 16  # the upper product begins here in the packed operand
 OVERLAP = 5  # bits in which the two products of significands overlap
 CORRECTION_BITS = LANE + PRODUCT_BITS  # −(h·w) << 26 reaches furthest: 37 bits and a sign

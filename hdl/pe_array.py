@@ -6,8 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from skipopu.hdl.column_pair import COLUMNS, ColumnPair
-from skipopu.hdl.float_format import FORMATS
+from skipopu.hdl.column_pair import ColumnPair
 from skipopu.hdl.ifm import Ifm
 from skipopu.hdl.ker import Ker, granule_bytes
 from skipopu.hdl.ker_bank import KerBank, part_bytes
@@ -16,6 +15,8 @@ from skipopu.hdl.pipeline import delayed
 from skipopu.hdl.psum import Psum, entry_layout, result_layout
 from skipopu.hdl.tile_loop import OPERATION, ROW_REQUEST, TileLoop
 from skipopu.hdl.verilog import Block, place
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
+from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import BLOCK_RAM_READ, Overlay
 
 

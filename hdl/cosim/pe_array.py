@@ -18,9 +18,9 @@ from skipopu.hdl.cosim.pe_array_stimulus import Operation, operations
 from skipopu.hdl.cosim.pe_array_streams import operation_words, row_requests, row_words, weight_words
 from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.stalls import patterns
-from skipopu.hdl.float_format import FORMATS
 from skipopu.hdl.pe_array import PeArray
 from skipopu.hdl.verilog import emit
+from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import Overlay
 
 BENCH = "skipopu.hdl.cosim.pe_array_bench"

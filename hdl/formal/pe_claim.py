@@ -13,8 +13,8 @@ from skipopu.hdl.formal.netlist import netlist
 from skipopu.hdl.formal.terms import Term, constants
 from skipopu.hdl.formal.unroll import Unrolled
 from skipopu.hdl.pe import Pe
+from skipopu.spec.number_format import INT4_BITS
 
-INT4_BITS = 4
 INPUTS = ("int4", "activation", "weight0", "weight1")
 
 

@@ -7,9 +7,10 @@ import z3
 from skipopu.hdl.dsp48e2 import B_BITS, PREADDER_BITS
 from skipopu.hdl.formal import lemmas
 from skipopu.hdl.formal.lemmas import Lemma
-from skipopu.hdl.formal.pe_claim import INT4_BITS, UnrolledPe
+from skipopu.hdl.formal.pe_claim import UnrolledPe
 from skipopu.hdl.formal.terms import Term, products
 from skipopu.hdl.pe import LANE, OVERLAP
+from skipopu.spec.number_format import INT4_BITS
 
 WIDTH = PREADDER_BITS + B_BITS  # of the multiplier's result
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from skipopu.numerics.accuracy import normal_operands
 from skipopu.numerics.arithmetic import Arithmetic, arithmetic_of
 from skipopu.numerics.conversion import convert
-from skipopu.numerics.dot_product import INT4_PRODUCT_BITS, Tree, dot_products, tree_of
+from skipopu.numerics.dot_product import Tree, dot_products, tree_of
 from skipopu.numerics.operands import NOTHING, Activations, Weights
+from skipopu.spec.number_format import INT4_PRODUCT_BITS
 from skipopu.spec.overlay import Overlay
 
 ROWS, COLUMNS = 256, 1024

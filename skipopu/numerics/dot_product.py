@@ -25,9 +25,8 @@ from skipopu.numerics.operands import (
     decode_rows,
 )
 from skipopu.numerics.special_values import put_specials
+from skipopu.spec.number_format import INT4_PRODUCT_BITS, PRODUCT_BITS
 
-FULL_PRODUCT_BITS = 22  # of two 11-bit significands
-INT4_PRODUCT_BITS = 14  # of an 11-bit significand and |w| ≤ 8
 GONE = 31  # alignment shift that leaves nothing of a product
 ZERO_EXPONENT = FP16.bias + FP16.fraction_bits  # a significand stands for 2^(exponent − ZERO_EXPONENT)
 
@@ -44,7 +43,7 @@ class Tree(NamedTuple):
 
 def tree_of(arithmetic: Arithmetic, *, int4: bool) -> Tree:
     """Return the constants of ``arithmetic`` for FP16 or INT4 weights."""
-    drop = 0 if int4 else FULL_PRODUCT_BITS - arithmetic.product_bits
+    drop = 0 if int4 else PRODUCT_BITS - arithmetic.product_bits
     scale = -ZERO_EXPONENT - _int4_shift(arithmetic) if int4 else drop - 2 * ZERO_EXPONENT
     half = 1 if arithmetic.nearest_alignment else 0
     return Tree(drop, half, scale, arithmetic.nearest_output, psum_format(arithmetic))

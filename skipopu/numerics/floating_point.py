@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from skipopu.numerics.jit import jit
+from skipopu.spec.number_format import FORMATS
 
 
 class Format(NamedTuple):
@@ -32,8 +33,7 @@ def binary_format(exponent_bits: int, fraction_bits: int) -> Format:
     )
 
 
-FP16 = binary_format(5, 10)
-FP32 = binary_format(8, 23)
+FP16, FP32 = (binary_format(FORMATS[n].exponent_bits, FORMATS[n].fraction_bits) for n in ("fp16", "fp32"))
 
 
 @jit

@@ -4,10 +4,11 @@ Counted, not fitted: a term is a register or a piece of logic of the RTL, at the
 What a synthesis tool saves across such pieces, and what placement adds, is not in it.
 """
 
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
 from skipopu.spec.overlay import Overlay
 from skipopu.spec.resource_terms import Estimate, Module
 from skipopu.spec.resources_of_buffers import modules_of_buffers
-from skipopu.spec.resources_of_columns import COLUMNS, modules_of_columns, pairs
+from skipopu.spec.resources_of_columns import modules_of_columns, pairs
 
 
 def modules(overlay: Overlay) -> tuple[Module, ...]:

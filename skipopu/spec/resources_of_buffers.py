@@ -2,6 +2,8 @@
 
 import math
 
+from skipopu.spec.number_format import COLUMNS_PER_DSP as PAIR
+from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import BITS, BLOCK_RAM_READ, Overlay
 from skipopu.spec.resource_terms import (
     Logic,
@@ -15,10 +17,8 @@ from skipopu.spec.resource_terms import (
     shift,
 )
 from skipopu.spec.resources_of_columns import EXPONENT, OPERAND, fp16_flags
-from skipopu.spec.resources_of_floats import FORMATS
 
 HALVES = 2
-PAIR = 2  # columns of a bank of weights
 ROW, TILE = 13, 16  # bits of the loop counters: rows of a tile; tiles and column blocks
 OPERATION = 1 + ROW + 2 * TILE  # format of the weights and the three loop bounds
 FP16, INT4 = BITS["fp16"], BITS["int4"]
@@ -31,7 +31,7 @@ def modules_of_buffers(overlay: Overlay) -> tuple[Module, ...]:
 
 def entry_bits(overlay: Overlay) -> int:
     """Bits of a PSUM entry: a number a column."""
-    return overlay.pe_array.columns * (1 + sum(FORMATS[overlay.psum.format]))
+    return overlay.pe_array.columns * (FORMATS[overlay.psum.format].bits)
 
 
 def _counter(what: str, bits: int, **settings: int) -> Registers:

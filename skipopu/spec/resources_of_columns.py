@@ -1,5 +1,9 @@
 """Resource model of a pair of columns: every register and piece of logic, from the overlay's parameters."""
 
+from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
+from skipopu.spec.number_format import FP16
+from skipopu.spec.number_format import INT4_PRODUCT_BITS as INT4_PRODUCT
+from skipopu.spec.number_format import PRODUCT_BITS as PRODUCT
 from skipopu.spec.overlay import Overlay
 from skipopu.spec.resource_terms import (
     Logic,
@@ -15,8 +19,7 @@ from skipopu.spec.resource_terms import (
 )
 from skipopu.spec.resources_of_floats import SPECIAL, conversion, float_adder
 
-COLUMNS = 2
-SIGNIFICAND, EXPONENT, PRODUCT, INT4_PRODUCT = 11, 5, 22, 14  # bits of FP16 operands and of their products
+SIGNIFICAND, EXPONENT = FP16.significand_bits, FP16.exponent_bits
 SUM_EXPONENT, OPERAND = 6, SIGNIFICAND + EXPONENT + 3  # sign, infinite, NaN
 OVERLAP, CORRECTION, SLICE_STAGES, LANES = 5, 38, 4, 48
 

@@ -1,5 +1,6 @@
 """Resource model of floating point: conversion of a column's sum, and the adder of the partial sums."""
 
+from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import Overlay
 from skipopu.spec.resource_terms import (
     Logic,
@@ -15,7 +16,6 @@ from skipopu.spec.resource_terms import (
     spread,
 )
 
-FORMATS = {"fp32": (8, 23), "fp16": (5, 10)}  # exponent, fraction
 SPECIAL = 3  # NaN, +∞, −∞; of a number NaN, infinite, its sign
 SCALED, GUARD = 11, 3  # signed exponent before rounding; guard, round and sticky bit
 
@@ -23,7 +23,8 @@ SCALED, GUARD = 11, 3  # signed exponent before rounding; guard, round and stick
 def conversion(overlay: Overlay) -> Module:
     """Leading zeros of the magnitude, then normalise and round."""
     pe, total = overlay.pe_array, overlay.sum_bits
-    exponent, fraction = FORMATS[overlay.psum.format]
+    form = FORMATS[overlay.psum.format]
+    exponent, fraction = form.exponent_bits, form.fraction_bits
     number, significand, places = 1 + exponent + fraction, fraction + 1, total.bit_length()
     first, second = spread(2, pe.convert_stages)
     registers = (
@@ -52,7 +53,8 @@ def conversion(overlay: Overlay) -> Module:
 
 def float_adder(overlay: Overlay) -> Module:
     """Align, add, normalise, round; the last register is PSUM's write."""
-    exponent, fraction = FORMATS[overlay.psum.format]
+    form = FORMATS[overlay.psum.format]
+    exponent, fraction = form.exponent_bits, form.fraction_bits
     number, wide = 1 + exponent + fraction, fraction + 1 + GUARD
     places = wide.bit_length()
     align, total, normal, last = spread(4, overlay.pe_array.accumulate_stages)

@@ -85,8 +85,8 @@ def test_without_a_fault_all_agree(check: Callable[[SimpleNamespace], bool]) -> 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("dot_product", "FULL_PRODUCT_BITS = 22", "FULL_PRODUCT_BITS = 23"),
-        ("dot_product", "INT4_PRODUCT_BITS = 14", "INT4_PRODUCT_BITS = 13"),
+        ("dot_product", "PRODUCT_BITS - arithmetic.product_bits", "PRODUCT_BITS + 1 - arithmetic.product_bits"),
+        ("dot_product", "return arithmetic.product_bits - INT4", "return arithmetic.product_bits + 1 - INT4"),
         ("dot_product", "drop - 2 * ZERO_EXPONENT", "-2 * ZERO_EXPONENT"),
         ("dot_product", "half = 1 if", "half = 0 if"),
         ("dot_product", "- (own + exponents[k, lane]), GONE)", "- (own + exponents[k, lane]) + 1, GONE)"),
