@@ -1,14 +1,14 @@
 """KER: the weight tile buffer. One half loads from its stream while the PE array works with the other."""
 
 from skipopu.numerics.jit import jit
-from skipopu.sim.dma import weight_chunks
-from skipopu.sim.kv_buffer import pop_round, round_ready
-from skipopu.sim.machine import KvCache, Machine, Record
+from skipopu.sim.hbm_port import weight_chunks
+from skipopu.sim.kv_buffer import output_valid
+from skipopu.sim.machine import Machine, Record
 from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE, WEIGHT_TILE
 
 
 @jit
-def ker(m: Machine, c: KvCache) -> None:
+def ker(m: Machine) -> None:
     """One cycle: take what the stream has into the gear, complete at most one tile."""
     pe, w = m.pe, m.work
     i = pe.instruction
@@ -21,7 +21,7 @@ def ker(m: Machine, c: KvCache) -> None:
     need = w[i].tile_bytes
     taken = 0
     if m.ker.gear < need:
-        taken = _take(m, c, source, w[i].pop_bytes)
+        taken = _take(m, source, w[i].pop_bytes)
     advance(m.ker, need, taken)
 
 
@@ -43,16 +43,16 @@ def advance(ker: Record, need: int, taken: int) -> None:
 
 
 @jit
-def _take(m: Machine, c: KvCache, source: int, size: int) -> int:
+def _take(m: Machine, source: int, size: int) -> int:
     """Pop the stream once if it has something; return the bytes."""
     if source == WEIGHT_TILE:
-        if weight_chunks(m) <= m.dma.popped:
+        if weight_chunks(m.ports, m.p, m.total.now) <= m.dma.popped:
             return 0
         m.dma.popped += 1
     elif source == KV_TILE:
-        if not round_ready(m, c):
+        if not m.kv.active or not output_valid(m.kv, m.p):
             return 0
-        pop_round(m, c)
+        m.kv.taken = 1
     else:
         assert source == CONSTANT_TILE
     return size

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.numerics.kv_rounds import Limits, Placement, Rounds, new_rounds
+from skipopu.numerics.kv_schedule import Limits, Placement, Schedule, new_schedule
 from skipopu.program.isa import ENGINES
 from skipopu.program.program import Program
 from skipopu.sim.ddr import new_ddr
@@ -23,6 +23,7 @@ from skipopu.spec.overlay import Overlay
 MAX_PORTS = 64  # bound of dma.hbm_ports
 MAX_QUEUE = 64  # bound of sequencer.queue_depth
 HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of dma.crossing_stages + 1
+OUTSTANDING = 64  # bound of dma.read_bursts and dma.write_bursts
 MAX_ROWS = 8192  # bound of ifm.rows
 IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
@@ -30,10 +31,13 @@ Record = Any  # a NumPy record; Numba reads and writes its fields by name
 
 PARAMETERS = [
     "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
+    "request_ticks", "read_bursts", "write_bursts",
     "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "tile_bytes",
     "read_ports", "read_stages", "ifm_rows", "broadcast_stages", "pe_latency",
     "queue_depth", "fetch_instructions", "dispatch_stages",
-    "pair_bytes", "vector_bytes", "kv_base", "slots", "program_address", "watchdog", "window_cycles",
+    "pair_bytes", "vector_bytes", "stride_bytes", "kv_base", "slots", "spread",
+    "kv_queue_depth", "round_queue", "kv_read_stages",
+    "program_address", "watchdog", "window_cycles",
 ]  # fmt: skip
 
 ENGINES_STATE = [  # each [engine]
@@ -56,16 +60,30 @@ COUNTS = [
 ]
 SEQUENCER = ["next", "requested", "fetched_beats", "halted", "cause"]
 DMA = [
-    "address", "left", "requested", "popped", "cause", "beats",
+    "chunk_bytes", "popped", "cause", "beats", "active",
+    "goal",  # chunks to ask of every port, all operations so far
+    "address",  # byte address of the running operation, less that of the goal before it
+    "credit",  # chunk sets popped before this cycle
     "behind",  # chunks asked of the port that is furthest behind
-    ("port_requested", "i8", (MAX_PORTS,)),  # chunks asked of each port so far, all instructions
+    ("requested", "i8", (MAX_PORTS,)),  # chunks asked of each port so far, all instructions
 ]  # fmt: skip
-PORTS = [  # arrived beats, cumulative, now and in the cycles before
-    ("weight_beats", "i4", (MAX_PORTS,)),
+PORTS = [  # counts are cumulative
+    ("weight_beats", "i4", (MAX_PORTS,)),  # arrived by the last but one tick of the cycle
     ("kv_beats", "i4", (MAX_PORTS,)),
-    ("weight_history", "i4", (HISTORY,)),  # of the port that is furthest behind: all are popped together
+    ("weight_carry", "i4", (MAX_PORTS,)),  # arrived in its last tick
+    ("kv_carry", "i4", (MAX_PORTS,)),
+    ("weight_history", "i4", (HISTORY,)),  # now and in the cycles before
     ("kv_history", "i4", (HISTORY, MAX_PORTS)),
-]
+    ("asked", "i8", (MAX_PORTS,)),  # cycle in which a read burst was last accepted
+    ("reads", "i8", (MAX_PORTS,)),  # read bursts accepted, completed
+    ("completed", "i8", (MAX_PORTS,)),
+    ("read_seen", "i8", (MAX_PORTS, OUTSTANDING)),  # cycle from which the core knows of the burst's completion
+    ("writes", "i8", (MAX_PORTS,)),
+    ("acknowledged", "i8", (MAX_PORTS,)),
+    ("write_seen", "i8", (MAX_PORTS, OUTSTANDING)),
+    "unacknowledged",  # write bursts of all ports
+    "last_response",  # cycle from which the core knows of all responses so far
+]  # fmt: skip
 LOAD = [
     "beats", "left", "gear", "requested", "popped", "tiles", "cause",
     ("channel_beats", "i8", (2,)),
@@ -73,20 +91,28 @@ LOAD = [
 ]  # fmt: skip
 STORE = ["tiles", "gear", "beats", "pushed_beats", "bursts", "cause"]
 KV = [
-    "active", "pass", "valid", "rounds", "chunk", "chunks", "offset", "layer", "value", "cause",
+    "active", "executed", "decode", "valid", "value", "layer", "offset", "chunks", "cause",
+    "scan_from",  # cycle in which the scheduler looks at its first token
+    "scheduled",  # 1: all rounds are formed, as known from the cycle before
     "current",  # round of which chunks are taken
-    "popped_now",  # 1: a chunk of every source of the round was taken in this cycle
-    ("count", "i8", (MAX_PORTS,)),  # entries of each port
-    ("entry", "i8", (MAX_PORTS,)),  # next entry to request
-    ("byte", "i8", (MAX_PORTS,)),  # bytes of it requested
+    "chunk",
+    "pipeline",  # bit n: a chunk of every source stands behind stage n of the bank's read
+    "taken",  # 1: KER takes the chunks at the output in this cycle
+    "pushed",  # port into whose fetch queue the scheduler put a token in this cycle, −1
+    "filling",  # interleaved map: round that is gathered
+    ("gathered", "i8", (MAX_PORTS,)),  # interleaved map: its chunks taken from each port
+    ("tail", "i8", (MAX_PORTS,)),  # entries put into each port's fetch queue
+    ("head", "i8", (MAX_PORTS,)),  # entries of it requested
+    ("byte", "i8", (MAX_PORTS,)),  # bytes of the next one requested
     ("requested", "i8", (MAX_PORTS,)),  # chunks
     ("popped", "i8", (MAX_PORTS,)),  # chunks
 ]  # fmt: skip
 APPEND = [
     "row", "rows", "group",
-    "tile",  # bytes read and not yet pushed
+    "gear",  # bytes read and not yet pushed
     "sent",  # bytes pushed of the piece of this row and group
-    "bursts", "cause", "waiting",
+    "burst",  # bytes pushed of the burst that is being written
+    "cause",
 ]  # fmt: skip
 PE = [
     "instruction", "tiles", "depth", "rows",  # the operation: its loop bounds
@@ -132,9 +158,8 @@ class KvCache(NamedTuple):
 
     limits: Limits
     placement: Placement
-    rounds: Rounds
-    held: NDArray[np.int8]  # [token]: in the invariance buffer
-    port_entries: NDArray[np.int32]  # [port, n]: entries of the running schedule by port
+    schedule: Schedule
+    fetch: NDArray[np.int32]  # [port, n]: tokens put into the port's fetch queue in this pass
 
 
 class Machine(NamedTuple):
@@ -166,51 +191,69 @@ def new_machine(
 ) -> Machine:
     """Return the overlay at cycle 0 with nothing dispatched."""
     kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
-    kv["pass"] = pe.instruction = -1
+    pe.instruction = kv.pushed = -1
     npe.finish[:] = FAR
+    ports, dma = new_ports(overlay)
     total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
     return Machine(
         p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
-        sequencer=record(SEQUENCER), ports=record(PORTS), dma=record(DMA), load=record(LOAD),
+        sequencer=record(SEQUENCER), ports=ports, dma=dma, load=record(LOAD),
         store=record(STORE), kv=kv, append=record(APPEND), pe=pe, ker=record(KER), ifm=record(IFM),
         psum=record(PSUM), npe=npe, total=total, counts=record(COUNTS),
         hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip
 
 
+def new_ports(overlay: Overlay) -> tuple[Record, Record]:
+    """Return the records PORTS and DMA of idle HBM ports."""
+    ports, dma = record(PORTS), record(DMA)
+    ports.asked[:] = -1
+    dma.chunk_bytes = overlay.chunk_bytes
+    return ports, dma
+
+
 def new_kv_cache(program: Program) -> KvCache:
     """Return the K/V cache of a program with nothing scheduled and an empty invariance buffer."""
     c, tokens = program.context, program.context.trace.tokens
     entries = np.zeros((c.limits.ports, tokens), np.int32)
-    return KvCache(c.limits, c.placement, new_rounds(tokens, c.limits), np.zeros(tokens, np.int8), entries)
+    return KvCache(c.limits, c.placement, new_schedule(tokens, c.limits), entries)
+
+
+def overlay_parameters(overlay: Overlay) -> Record:
+    """Return the record PARAMETERS with what the overlay alone says; a program's part is zero."""
+    found = record(PARAMETERS)
+    d, b, s = overlay.dma, overlay.kv_buffer, overlay.sequencer
+    values = {
+        "ports": d.hbm_ports, "hbm_ratio": overlay.clock.hbm_ratio, "chunk_bytes": overlay.chunk_bytes,
+        "burst_chunks": overlay.hbm_burst_chunks, "weight_chunks": d.weight_chunks, "kv_chunks": d.kv_chunks,
+        "crossing_stages": d.crossing_stages, "request_ticks": d.request_ticks,
+        "read_bursts": d.read_bursts, "write_bursts": d.write_bursts, "ddr_beats": d.ddr_beats,
+        "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
+        "read_stages": overlay.global_buffer.read_stages, "ifm_rows": overlay.ifm.rows,
+        "broadcast_stages": overlay.pe_array.broadcast_stages, "pe_latency": overlay.pe_latency,
+        "queue_depth": s.queue_depth, "fetch_instructions": s.fetch_instructions,
+        "dispatch_stages": s.dispatch_stages, "kv_queue_depth": b.queue_depth, "round_queue": b.round_queue,
+        "kv_read_stages": b.read_stages, "spread": b.map == "interleaved",
+    }  # fmt: skip
+    for name, value in values.items():
+        found[name] = value
+    return found
 
 
 def _parameters(program: Program, overlay: Overlay, board: Board, watchdog: int, window: int) -> Record:
     ratio = board.ddr.axi_mhz / overlay.clock.core_mhz
     ticks, cycles = ratio.as_integer_ratio() if ratio == int(ratio) else _fraction(board.ddr.axi_mhz, overlay)
-    d = program.context.shape.dimensions
     memory = program.context.memory
-    values = {
-        "ports": overlay.dma.hbm_ports, "hbm_ratio": overlay.clock.hbm_ratio,
-        "chunk_bytes": overlay.chunk_bytes,
-        "burst_chunks": overlay.hbm_burst_chunks, "weight_chunks": overlay.dma.weight_chunks,
-        "kv_chunks": overlay.dma.kv_chunks, "crossing_stages": overlay.dma.crossing_stages,
+    values: dict[str, int] = {
         "ddr_channels": board.ddr.channels, "ddr_ticks": ticks, "ddr_cycles": cycles,
-        "ddr_beats": overlay.dma.ddr_beats,
-        "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
-        "read_stages": overlay.global_buffer.read_stages,
-        "ifm_rows": overlay.ifm.rows, "broadcast_stages": overlay.pe_array.broadcast_stages,
-        "pe_latency": overlay.pe_latency,
-        "queue_depth": overlay.sequencer.queue_depth,
-        "fetch_instructions": overlay.sequencer.fetch_instructions,
-        "dispatch_stages": overlay.sequencer.dispatch_stages, "vector_bytes": memory.vector_bytes,
-        "pair_bytes": memory.vector_bytes // (d.kv_heads // 2), "kv_base": memory.kv_base,
-        "slots": memory.slots, "program_address": memory.ddr["program"], "watchdog": watchdog,
-        "window_cycles": window,
+        "vector_bytes": memory.vector_bytes, "stride_bytes": memory.stride_bytes,
+        "pair_bytes": memory.vector_bytes // (program.context.shape.dimensions.kv_heads // 2),
+        "kv_base": memory.kv_base, "slots": memory.slots, "program_address": memory.ddr["program"],
+        "watchdog": watchdog, "window_cycles": window,
     }  # fmt: skip
-    found = record(PARAMETERS)
-    for name in PARAMETERS:
-        found[name] = values[name]
+    found = overlay_parameters(overlay)
+    for name, value in values.items():
+        found[name] = value
     return found
 
 

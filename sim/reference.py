@@ -50,7 +50,7 @@ def step(m: Machine, c: KvCache) -> None:
     npe(m)
     ifm(m)
     pe_array(m)
-    ker(m, c)
+    ker(m)
     kv_buffer(m, c)
     dma(m)
     load(m)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skipopu.numerics.kv_rounds import Demand, Limits, Passes, Placement, demand, limits_of, place
+from skipopu.numerics.kv_rounds import Demand, Passes, demand, limits_of, place
+from skipopu.numerics.kv_schedule import Limits, Placement
 from skipopu.program.blocking import RowTiles, check_decode, prefill_rows
 from skipopu.program.memory_map import MemoryMap, map_memory
 from skipopu.spec.board import Board
@@ -61,7 +62,8 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
     memory = map_memory(shape, overlay, board, trace.tokens, hidden)
     tiles = RowTiles.of(shape, overlay, hidden)
     check_decode(shape, overlay)
-    placement = place(trace.kv_source_layers(), overlay.dma.hbm_ports)
+    ports = 1 if overlay.kv_buffer.map == "interleaved" else overlay.dma.hbm_ports
+    placement = place(trace.kv_source_layers(), ports)
     limits = limits_of(overlay, 2 * memory.vector_bytes)
     longest = int(trace.steps.token_count.max())
     rows, count = longest, 0
@@ -135,6 +137,18 @@ def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board
             f"overlay {overlay.name}: dma.hbm_ports = {overlay.dma.hbm_ports}; board {board.name} has"
             f" {board.hbm.channels}; nearest: {board.hbm.channels}"
         )
+    bursts = overlay.dma.read_bursts + overlay.dma.write_bursts
+    if bursts > board.hbm.queue_depth:
+        raise SpecError(
+            f"overlay {overlay.name}: dma.read_bursts + dma.write_bursts = {bursts}; a port of board {board.name} takes"
+            f" {board.hbm.queue_depth} (hbm.queue_depth); lower either"
+        )
+    for key, size, have in (
+        ("bitmask.tokens", trace.tokens, overlay.bitmask.tokens),
+        ("bitmask.rows", shape.dimensions.layers, overlay.bitmask.rows),
+    ):
+        if size > have:
+            raise SpecError(f"overlay {overlay.name}: {key} = {have}; the trace needs {size}; nearest: {size}")
     router = trace.header.router
     routers = 0 if router.kind == "none" else 2 if router.ffn_input == "layer_input" else 1
     width = router.hidden if router.kind in BOTTLENECK_AND_MLP else shape.dimensions.hidden_size

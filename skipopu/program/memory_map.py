@@ -27,13 +27,15 @@ class MemoryMap:
     """Byte layout of HBM (the same in every port) and of DDR4.
 
     ``matrices`` maps (layer, name) to Matrix; layer −1 holds the LM head. K of the token in slot s of layer l
-    starts at ``kv_base + (2·l·slots + s)·vector_bytes`` of its port, V ``slots`` vectors later.
+    starts at ``kv_base + (2·l·slots + s)·stride_bytes`` of its port, V ``slots`` strides later. Token-wise map: a
+    vector lies whole in its token's port. Interleaved map: chunk n of every vector lies in port n modulo ports.
     """
 
     matrices: dict[tuple[int, str], Matrix]
     kv_base: int
     slots: int
     vector_bytes: int
+    stride_bytes: int
     ddr: dict[str, int]
 
 
@@ -86,9 +88,12 @@ def map_memory(
         matrices[layer, name] = Matrix(offset, k_tiles, columns, datatype, sets)
         offset += math.ceil(sets * overlay.chunk_bytes / BOUNDARY) * BOUNDARY
     vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
-    slots = math.ceil(tokens / overlay.dma.hbm_ports)
-    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * vector, tokens)
-    return MemoryMap(matrices, offset, slots, vector, _ddr_map(shape, overlay, tokens, board))
+    slots, stride = math.ceil(tokens / overlay.dma.hbm_ports), vector
+    if overlay.kv_buffer.map == "interleaved":
+        chunks = vector // overlay.chunk_bytes
+        slots, stride = tokens, math.ceil(chunks / overlay.dma.hbm_ports) * overlay.chunk_bytes
+    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * stride, tokens)
+    return MemoryMap(matrices, offset, slots, vector, stride, _ddr_map(shape, overlay, tokens, board))
 
 
 def _check_hbm(

@@ -106,7 +106,10 @@ class Dma:
     hbm_ports: int = number("port", 1, 64)
     weight_chunks: int = number("chunk", 8, 1024)
     kv_chunks: int = number("chunk", 8, 1024)
-    crossing_stages: int = number("cycle", 1, 15)
+    crossing_stages: int = number("cycle", 3, 15)
+    request_ticks: int = number("tick", 3, 15)
+    read_bursts: int = number("burst", 1, 64, power_of_two=True)
+    write_bursts: int = number("burst", 1, 64, power_of_two=True)
     ddr_beats: int = number("beat", 16, 1024)
 
 
@@ -114,11 +117,22 @@ class Dma:
 class KvBuffer:
     """KV invariance buffer and the round scheduler in front of it."""
 
+    map: str = word("token_wise", "interleaved")
     enabled: bool = flag()
     capacity_bytes: int = number("byte", 0, 2**30)
-    read_ports: int = number("port", 0, 32)
-    write_ports: int = number("port", 0, 32)
-    queue_depth: int = number("token", 1, 256)
+    ports: int = number("port", 0, 32)
+    invalid_rounds: str = word("queues", "lock_step")
+    queue_depth: int = number("token", 2, 256)
+    round_queue: int = number("round", 2, 64)
+    read_stages: int = number("cycle", 1, 8)
+
+
+@dataclass(frozen=True)
+class Bitmask:
+    """Executed rows, a bit for each layer and token, and the scheduler's table of tokens."""
+
+    rows: int = number("layer", 1, 256)
+    tokens: int = number("token", 64, 1048576)
 
 
 @dataclass(frozen=True)
@@ -152,6 +166,7 @@ class Parameters:
     npe: Npe
     dma: Dma
     kv_buffer: KvBuffer
+    bitmask: Bitmask
     sequencer: Sequencer
     dataflow: Dataflow
 
@@ -191,6 +206,7 @@ class Overlay(Parameters):
         burst = self.hbm_burst_chunks
         self._require("dma.weight_chunks", self.dma.weight_chunks, burst, "one AXI3 burst")
         self._require("dma.kv_chunks", self.dma.kv_chunks, burst, "one AXI3 burst")
+        self._check_map()
 
     def _require(self, key: str, value: int, low: int, why: str) -> None:
         if value < low:
@@ -203,6 +219,13 @@ class Overlay(Parameters):
             raise SpecError(
                 f"overlay {self.name}: {key} = {value}; must be even (two columns share a DSP);"
                 f" nearest: {value + 1}"
+            )
+
+    def _check_map(self) -> None:
+        if self.kv_buffer.map == "interleaved" and self.buffer_ports:
+            raise SpecError(
+                f"overlay {self.name}: kv_buffer.enabled = true; the interleaved map spreads a token over all ports and"
+                " has no invariance buffer; nearest: false"
             )
 
     def _check_sum_width(self) -> None:
@@ -277,14 +300,24 @@ class Overlay(Parameters):
         return math.ceil(head_dim / unit) * unit
 
     @property
+    def buffer_ports(self) -> int:
+        """Banks of the invariance buffer in use; each reads and writes a chunk a cycle (URAM288 has two ports)."""
+        b = self.kv_buffer
+        return b.ports if b.enabled and b.capacity_bytes else 0
+
+    @property
     def tokens_per_round(self) -> int:
         """Most tokens of a K/V round: one a source, no more than half the columns or a dot product holds."""
-        sources = self.dma.hbm_ports + (self.kv_buffer.read_ports if self.kv_buffer.enabled else 0)
+        sources = self.dma.hbm_ports + self.buffer_ports
         return min(sources, self.pe_array.columns // 2, self.pe_array.dot_length)
 
     def buffer_tokens(self, kv_bytes: int) -> int:
-        """Tokens the invariance buffer holds when K plus V of one token and layer take ``kv_bytes``."""
-        return self.kv_buffer.capacity_bytes // kv_bytes if self.kv_buffer.enabled else 0
+        """Tokens the invariance buffer holds when K plus V of one token and layer take ``kv_bytes``.
+
+        A token lies in one bank, so that a bank holds whole tokens only.
+        """
+        banks = self.buffer_ports
+        return self.kv_buffer.capacity_bytes // banks // kv_bytes * banks if banks else 0
 
 
 # Block RAM facts (UG573), not choices: a word written in one cycle can be read in the next; without the output

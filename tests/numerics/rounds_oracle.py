@@ -8,10 +8,12 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from skipopu.numerics.kv_rounds import BUFFER, Limits, Placement, new_rounds, place, schedule
+from skipopu.numerics.kv_rounds import place, schedule
+from skipopu.numerics.kv_schedule import BUFFER, Limits, Placement, Schedule, commit, new_schedule
 
 Entry = tuple[int, int]  # token, HBM port or BUFFER
 Round = list[Entry]
+Ring = list[tuple[int, int, int]]  # of a round: token, ring numbers it is read from and kept under, or NONE
 
 
 @dataclass
@@ -23,23 +25,33 @@ class Layer:
     rounds: list[Round]
     before: set[int]
     after: set[int]
+    ring: list[Ring]
 
 
 def run(limits: Limits, where: Placement, tokens: int, layers: Iterable[int]) -> list[Layer]:
     """Decode of the newest of ``tokens``, whose attention runs in ``layers``, through the real scheduler."""
-    held, scratch = np.zeros(tokens, np.int8), new_rounds(tokens, limits)
+    scratch = new_schedule(tokens, limits)
     found, last = [], -2
     for layer in layers:
         valid = layer == last + 1 and limits.capacity > 0
-        before = set(np.flatnonzero(held).tolist()) if valid else set()
-        count = schedule(limits, where, layer, tokens, valid, True, held, scratch)
-        rounds = [
-            [(int(scratch.token[i]), int(scratch.port[i])) for i in range(*scratch.first[r : r + 2])]
-            for r in range(count)
-        ]
-        found.append(Layer(layer, valid, rounds, before, set(np.flatnonzero(held).tolist())))
+        before = set(np.flatnonzero(scratch.held[scratch.s.phase]).tolist()) if valid else set()
+        count = schedule(limits, where, layer, tokens, valid, True, scratch)
+        assert count == scratch.s.rounds
+        commit(scratch)
+        after = set(np.flatnonzero(scratch.held[scratch.s.phase]).tolist())
+        found.append(Layer(layer, valid, _rounds(scratch), before, after, _kept(scratch)))
         last = layer
     return found
+
+
+def _rounds(found: Schedule) -> list[Round]:
+    pairs = list(zip(found.token.tolist(), found.port.tolist(), strict=True))
+    return [pairs[slice(*found.first[r : r + 2])] for r in range(found.s.rounds)]
+
+
+def _kept(found: Schedule) -> list[Ring]:
+    rows = list(zip(found.token.tolist(), found.read.tolist(), found.kept.tolist(), strict=True))
+    return [rows[slice(*found.first[r : r + 2])] for r in range(found.s.rounds)]
 
 
 @dataclass
@@ -52,9 +64,9 @@ class _Forming:
 
     def takes(self, port: int, keep: bool) -> bool:
         used = Counter(p for _, p in self.entries)
-        allowed = self.limits.buffer_reads if port == BUFFER else 1
+        allowed = self.limits.buffer_ports if port == BUFFER else 1
         room = len(self.entries) < self.limits.tokens and used[port] < allowed
-        return room and not (keep and self.writes == self.limits.buffer_writes)
+        return room and not (keep and self.writes == self.limits.buffer_ports)
 
     def add(self, token: int, port: int, keep: bool) -> None:
         self.entries.append((token, port))
@@ -68,49 +80,58 @@ def reused_next(where: Placement, layer: int, token: int, newest: int) -> bool:
 
 
 def in_order(limits: Limits, where: Placement, layer: int, tokens: int, held: set[int]) -> list[Round]:
-    """Tokens in order; a round ends at the first that does not fit. ``held`` is brought up to date."""
+    """Tokens in order; a round ends at the first that does not fit. ``held`` is brought up to date.
+
+    A token that is read leaves its place at once; one that the next layer reuses is written again, if there is room.
+    """
     rounds: list[_Forming] = []
+    old, new = set(held), set[int]()
     for token in (t for t in range(tokens) if where.source[layer, t] >= 0):
-        hit, again = token in held, reused_next(where, layer, token, tokens - 1)
-        keep = again and not hit and len(held) < limits.capacity
+        hit = token in old
+        old.discard(token)
+        keep = reused_next(where, layer, token, tokens - 1) and len(old) + len(new) < limits.capacity
         port = BUFFER if hit else int(where.port[layer, token])
         if not rounds or not rounds[-1].takes(port, keep):
             rounds.append(_Forming(limits))
         rounds[-1].add(token, port, keep)
-        held.update({token} if keep else ())
-        held.difference_update({token} if hit and not again else ())
+        new.update({token} if keep else ())
+    held.clear()
+    held.update(new)
     return [r.entries for r in rounds]
 
 
 def queued(limits: Limits, where: Placement, layer: int, tokens: int, held: set[int]) -> list[Round]:
-    """A queue a port, filled in order up to the first full one; a round takes heads, first port rotating."""
-    held.clear()
-    waiting = deque(t for t in range(tokens) if where.source[layer, t] >= 0)
+    """A queue a port, filled in order up to the first full one; a round takes heads of a window of ports.
+
+    The first tokens that the next layer reuses are kept, in turn in each bank; a round writes a bank once.
+    """
+    visible = [t for t in range(tokens) if where.source[layer, t] >= 0]
+    kept = [t for t in visible if reused_next(where, layer, t, tokens - 1)][: limits.capacity]
+    bank = {token: number % limits.buffer_ports for number, token in enumerate(kept)}
+    waiting, rounds, turn = deque(visible), list[Round](), 0
     queues: list[deque[int]] = [deque() for _ in range(limits.ports)]
-    rounds: list[Round] = []
     while waiting or any(queues):
         while waiting and len(queue := queues[where.port[layer, waiting[0]]]) < limits.queue_depth:
             queue.append(waiting.popleft())
-        forming = _Forming(limits)
-        for port in (np.arange(limits.ports) + len(rounds)) % limits.ports:
-            if not queues[port]:
-                continue
-            token = queues[port][0]
-            keep = len(held) < limits.capacity and reused_next(where, layer, token, tokens - 1)
-            if forming.takes(int(port), keep):
-                forming.add(queues[port].popleft(), int(port), keep)
-                held.update({token} if keep else ())
-        rounds.append(forming.entries)
+        taken: Round = []
+        for port in ((turn + n) % limits.ports for n in range(min(limits.ports, limits.tokens))):
+            busy = {bank[t] for t, _ in taken if t in bank}
+            if queues[port] and bank.get(queues[port][0]) not in busy:
+                taken.append((queues[port].popleft(), port))
+        rounds += [taken] if taken else []
+        turn = (turn + 1) % limits.ports
+    held.clear()
+    held.update(kept)
     return rounds
 
 
 @st.composite
 def limits(draw: st.DrawFn) -> Limits:
     """Any bounds; without buffer ports there is no buffer, as `limits_of` makes sure."""
-    ports, reads, writes = draw(st.integers(1, 16)), draw(st.integers(0, 8)), draw(st.integers(0, 8))
-    capacity = draw(st.integers(0, 64)) if reads and writes else 0
-    most = draw(st.integers(1, ports + reads))
-    return Limits(ports, most, reads, writes, capacity, draw(st.integers(1, 8)))
+    ports, banks = draw(st.integers(1, 64)), draw(st.integers(0, 32))
+    capacity = draw(st.integers(0, 128)) // banks * banks if banks else 0
+    most = draw(st.integers(1, ports + banks))
+    return Limits(ports, most, banks, capacity, draw(st.integers(2, 8)), draw(st.booleans()), False)
 
 
 @st.composite

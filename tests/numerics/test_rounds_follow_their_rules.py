@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from rounds_oracle import Layer, decode_of_newest, in_order, limits, masks, queued, reuse_last, run
 
-from skipopu.numerics.kv_rounds import BUFFER, Limits, Passes, Placement, demand, limits_of, place
+from skipopu.numerics.kv_rounds import Passes, demand, limits_of, place
+from skipopu.numerics.kv_schedule import BUFFER, NONE, Limits, Placement
 from skipopu.spec.overlay import Overlay
 
 Mask = NDArray[np.bool_]
@@ -22,7 +23,8 @@ def test_rounds_are_those_of_the_rules(limits: Limits, executed: Mask) -> None:
     where, layers = decode_of_newest(limits, executed)
     held: set[int] = set()
     for found in layers:
-        rule = in_order if found.valid else queued
+        held &= set(held) if found.valid else set()
+        rule = in_order if found.valid or limits.lock_step else queued
         assert found.rounds == rule(limits, where, found.layer, executed.shape[1], held)
         assert found.after == held
 
@@ -30,15 +32,16 @@ def test_rounds_are_those_of_the_rules(limits: Limits, executed: Mask) -> None:
 def broken(limits: Limits, where: Placement, layers: list[Layer]) -> set[str]:
     """Names of the promises that a pass of schedules does not keep."""
     found: set[str] = set()
-    kept_from: dict[int, int] = {}  # buffered token → layer whose K/V was kept
+    ring: dict[int, tuple[int, int]] = {}  # place in the ring → token and the layer whose K/V it is
     for entry in layers:
         found |= _broken_rounds(limits, where, entry)
-        kept_from = {t: kept_from[t] for t in entry.before if t in kept_from}
-        for token in (t for r in entry.rounds for t, p in r if p == BUFFER):
-            source = int(where.source[entry.layer, token])
-            if kept_from.get(token) != source or source >= entry.layer:
-                found.add("stale")
-        kept_from |= {t: int(where.source[entry.layer, t]) for t in entry.after - entry.before}
+        for members in entry.ring:
+            for token, read, _ in members:
+                if read != NONE and ring.get(read % limits.capacity) != (token, where.source[entry.layer, token]):
+                    found.add("stale")
+            for token, _, kept in members:  # a round's chunks are read before they are written over
+                if kept != NONE:
+                    ring[kept % limits.capacity] = token, int(where.source[entry.layer, token])
         if len(entry.after) > limits.capacity:
             found.add("capacity")
     return found
@@ -52,13 +55,15 @@ def _broken_rounds(limits: Limits, where: Placement, entry: Layer) -> set[str]:
     for members in entry.rounds:
         used = Counter(port for _, port in members)
         reads = used.pop(BUFFER, 0)
-        new = [t for t, _ in members if t in entry.after - entry.before]
         found |= {"ports"} if any(n > 1 for n in used.values()) else set()
-        found |= {"reads"} if reads > limits.buffer_reads or (reads and not entry.valid) else set()
-        found |= {"writes"} if len(new) > limits.buffer_writes else set()
+        found |= {"reads"} if reads > limits.buffer_ports or (reads and not entry.valid) else set()
         found |= {"tokens"} if not 0 < len(members) <= limits.tokens else set()
         elsewhere = [t for t, p in members if p not in (BUFFER, where.port[entry.layer, t])]
         found |= {"place"} if elsewhere else set()
+    for rows in entry.ring:
+        for fault, numbers in (("reads", [r for _, r, _ in rows]), ("writes", [k for _, _, k in rows])):
+            banks = [n % limits.buffer_ports for n in numbers if n != NONE]
+            found |= {fault} if len(set(banks)) < len(banks) else set()
     return found
 
 
@@ -76,7 +81,7 @@ def test_the_newest_token_is_never_kept(limits: Limits, executed: Mask) -> None:
     assert all(executed.shape[1] - 1 not in entry.after for entry in layers)
 
 
-PLAIN = Limits(4, 6, 2, 2, 8, 4)
+PLAIN = Limits(4, 6, 2, 8, 4, False, False)
 
 
 def planted(change: Any) -> set[str]:
@@ -99,9 +104,9 @@ def _from_buffer(entry: Layer, token: int) -> None:
         (lambda s: s[0].rounds[0].append(s[0].rounds[0][0]), "once"),
         (lambda s: s[0].rounds.__setitem__(slice(0, 2), [s[0].rounds[0] + s[0].rounds[1]]), "ports"),
         (lambda s: _from_buffer(s[0], 0), "reads"),
-        (lambda s: _from_buffer(s[1], 23), "stale"),
+        (lambda s: s[0].ring.pop(0), "stale"),
         (lambda s: s[1].after.update(range(24)), "capacity"),
-        (lambda s: s[2].after.update(range(24)), "writes"),
+        (lambda s: s[0].ring[0].extend([(0, NONE, 4), (1, NONE, 6)]), "writes"),
         (lambda s: s[0].rounds.append([]), "tokens"),
     ],
 )
@@ -117,7 +122,7 @@ def test_sixteen_tokens_four_ports_two_buffer_ports_by_hand() -> None:
     executed = np.ones((2, 16), bool)
     executed[1, 1::2] = False
     executed[1, 15] = True  # the newest token
-    bounds = Limits(ports=4, tokens=6, buffer_reads=2, buffer_writes=2, capacity=4, queue_depth=4)
+    bounds = Limits(4, 6, 2, 4, 4, lock_step=False, spread=False)
     _, (first, second) = decode_of_newest(bounds, executed)
     assert not first.valid
     assert first.rounds == [
@@ -136,6 +141,36 @@ def test_sixteen_tokens_four_ports_two_buffer_ports_by_hand() -> None:
         [(13, 1), (14, 3), (15, 0)],
     ]
     assert second.after == set()  # no layer follows
+
+
+def test_the_same_sixteen_tokens_by_hand_when_the_buffer_is_invalid() -> None:
+    """Layer 1 as above, all from HBM: port 0 has 0 8 15, port 1 has 1 2 5 9 10 13, port 2 has 4 12, port 3 the rest.
+
+    Queued: the scan stops at 10, the fifth token of port 1. Strict lock-step: a round ends where two tokens meet.
+    """
+    executed = np.ones((2, 16), bool)
+    executed[1, 1::2] = False
+    executed[1, 15] = True
+    where = place(reuse_last(executed), 4)
+    queues, lock_step = (Limits(4, 6, 2, 4, 4, lock_step=step, spread=False) for step in (False, True))
+    (found,) = run(queues, where, 16, [1])
+    assert found.rounds == [
+        [(0, 0), (1, 1), (4, 2), (3, 3)],
+        [(2, 1), (12, 2), (6, 3), (8, 0)],
+        [(7, 3), (15, 0), (5, 1)],
+        [(11, 3), (9, 1)],
+        [(10, 1), (14, 3)],
+        [(13, 1)],
+    ]
+    (found,) = run(lock_step, where, 16, [1])
+    assert found.rounds == [
+        [(0, 0), (1, 1)],
+        [(2, 1), (3, 3), (4, 2)],
+        [(5, 1), (6, 3)],
+        [(7, 3), (8, 0), (9, 1)],
+        [(10, 1), (11, 3), (12, 2)],
+        [(13, 1), (14, 3), (15, 0)],
+    ]
 
 
 def test_a_skipped_layer_empties_the_buffer() -> None:
@@ -189,8 +224,8 @@ def test_prefill_reads_past_the_buffer(executed: Mask) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "capacity"),
-    [("kv_buffer.read_ports=2", 32), ("kv_buffer.read_ports=0", 0), ("kv_buffer.write_ports=0", 0),
-     ("kv_buffer.enabled=false", 0), ("kv_buffer.capacity_bytes=127", 0)],
+    [("kv_buffer.ports=2", 32), ("kv_buffer.ports=3", 30), ("kv_buffer.ports=0", 0),
+     ("kv_buffer.enabled=false", 0), ("kv_buffer.capacity_bytes=127", 0), ("kv_buffer.capacity_bytes=0", 0)],
 )  # fmt: skip
 def test_a_buffer_without_ports_holds_nothing(setting: str, capacity: int) -> None:
     assert limits_of(Overlay.load("tiny", (setting,)), 128).capacity == capacity

@@ -48,6 +48,7 @@ def overlays(draw: st.DrawFn) -> Overlay:
     """Any small overlay: array, ports, FIFOs, buffers and queues drawn independently."""
     ratio = draw(st.sampled_from([1, 2, 4, 8]))
     burst = 16 // ratio
+    kv_map = draw(st.sampled_from(["token_wise", "token_wise", "interleaved"]))
     values = {
         "clock.hbm_ratio": ratio,
         "clock.core_mhz": BOARD.hbm.axi_mhz / ratio,
@@ -60,13 +61,19 @@ def overlays(draw: st.DrawFn) -> Overlay:
         "dma.hbm_ports": draw(st.integers(1, 8)),
         "dma.weight_chunks": draw(st.integers(max(8, burst), 64)),
         "dma.kv_chunks": draw(st.integers(max(8, burst), 64)),
-        "dma.crossing_stages": draw(st.integers(1, 15)),
+        "dma.crossing_stages": draw(st.integers(3, 15)),
+        "dma.request_ticks": draw(st.integers(3, 15)),
+        "dma.read_bursts": draw(st.sampled_from([1, 2, 8, 32])),
+        "dma.write_bursts": draw(st.sampled_from([1, 2, 8])),
         "dma.ddr_beats": draw(st.integers(16, 64)),
-        "kv_buffer.enabled": str(draw(st.booleans())).lower(),
+        "kv_buffer.map": kv_map,
+        "kv_buffer.enabled": str(kv_map == "token_wise" and draw(st.booleans())).lower(),
         "kv_buffer.capacity_bytes": draw(st.sampled_from([0, 300, 4096, 65536])),
-        "kv_buffer.read_ports": draw(st.integers(0, 3)),
-        "kv_buffer.write_ports": draw(st.integers(0, 3)),
-        "kv_buffer.queue_depth": draw(st.integers(1, 4)),
+        "kv_buffer.ports": draw(st.integers(0, 4)),
+        "kv_buffer.invalid_rounds": draw(st.sampled_from(["queues", "lock_step"])),
+        "kv_buffer.queue_depth": draw(st.integers(2, 5)),
+        "kv_buffer.round_queue": draw(st.integers(2, 4)),
+        "kv_buffer.read_stages": draw(st.integers(1, 4)),
         "sequencer.queue_depth": draw(st.integers(1, 8)),
         "sequencer.fetch_instructions": draw(st.integers(32, 100)),
         "dataflow.row_block": draw(st.integers(1, 12)),

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_machine import BOARD, shape, skipping
 
-from skipopu.numerics.kv_rounds import new_rounds, schedule
+from skipopu.numerics.kv_rounds import schedule
+from skipopu.numerics.kv_schedule import new_schedule
 from skipopu.program.compiler import compile_trace
 from skipopu.program.isa import Opcode
 from skipopu.program.program import Program
@@ -30,8 +31,8 @@ def test_a_round_takes_one_chunk_of_each_source_a_cycle(ports: int) -> None:
     taken = [tuple(now - old for old, now in zip(a, b, strict=True)) for a, b in pairwise(popped)]
     steps = [step for step in taken if any(step)]
     c = program.context
-    rounds = new_rounds(ROWS, c.limits)
-    count = schedule(c.limits, c.placement, 0, ROWS, False, False, np.zeros(ROWS, np.int8), rounds)
+    rounds = new_schedule(ROWS, c.limits)
+    count = schedule(c.limits, c.placement, 0, ROWS, False, False, rounds)
     sources = [set(rounds.port[rounds.first[r] : rounds.first[r + 1]].tolist()) for r in range(count)]
     chunks = c.memory.vector_bytes // overlay.chunk_bytes
     expected = [tuple(int(port in source) for port in range(ports)) for source in sources]
@@ -54,28 +55,31 @@ def writes(program: Program, overlay: Overlay) -> Counter[tuple[int, int]]:
     return seen
 
 
-@settings(max_examples=6)
+@settings(max_examples=10)
 @given(
     policy=st.sampled_from(["dense", "reuse_last", "evict"]), skip=st.sampled_from([0.3, 0.8]),
     head_dim=st.sampled_from([16, 80]), ports=st.sampled_from([2, 3]),
+    kv_map=st.sampled_from(["token_wise", "interleaved"]),
 )  # fmt: skip
 def test_an_append_writes_every_executed_row_once(
-    policy: str, skip: float, head_dim: int, ports: int
+    policy: str, skip: float, head_dim: int, ports: int, kv_map: str
 ) -> None:
     """Heads of 80 do not divide 4 KiB: their bursts are split at its multiples."""
-    size = ("pe_array.columns=32", "pe_array.dot_length=32")
+    size = ("pe_array.columns=32", "pe_array.dot_length=32", f"kv_buffer.map={kv_map}", "kv_buffer.enabled=false")
     overlay = Overlay.load("tiny", (f"dma.hbm_ports={ports}", *size))
     model = shape(head_dim=head_dim, attention_heads=2, hidden_size=32, intermediate_size=32, vocabulary=16)
     trace = skipping(model, 10, 1, skip, kv_policy=policy)
     program = compile_trace(trace, overlay, BOARD)
     memory, placement = program.context.memory, program.context.placement
+    chunk = overlay.chunk_bytes
     expected: Counter[tuple[int, int]] = Counter()
     for layer, token in np.argwhere(trace.rows("kv")):
         for value in (0, 1):
             vector = (2 * int(layer) + value) * memory.slots + int(placement.slot[layer, token])
-            start = memory.kv_base + vector * memory.vector_bytes
-            beats = range(start, start + memory.vector_bytes, HBM_BEAT_BYTES)
-            expected.update((int(placement.port[layer, token]), beat) for beat in beats)
+            for n in range(memory.vector_bytes // chunk):
+                port, place = (n % ports, n // ports) if kv_map == "interleaved" else (placement.port[layer, token], n)
+                start = memory.kv_base + vector * memory.stride_bytes + place * chunk
+                expected.update((int(port), beat) for beat in range(start, start + chunk, HBM_BEAT_BYTES))
     assert set(expected.values()) == {1}
     assert writes(program, overlay) == expected
 

@@ -62,12 +62,12 @@ def test_more_skipping_is_not_slower(memory: Board, common: dict[str, Any], skip
 
 
 def test_a_refresh_can_move_a_short_run_by_more_than_the_tolerance() -> None:
-    """A known exception, 27 000 cycles long: one row skipped more is 1.11 % slower.
+    """A known exception, 27 000 cycles long: one row skipped more is 1.09 % slower.
 
     It is a phase effect and only that: when refreshes are rare, the pair is within the tolerance.
     """
-    knobs: dict[str, Any] = {"seed": 290, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
-    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.1923, 0.1995)]
+    knobs: dict[str, Any] = {"seed": 116, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
+    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.1636, 0.1773)]
     assert sum((traces[0].rows(kind) != traces[1].rows(kind)).sum() for kind in ("q", "ffn")) == 1
     less, more = (run(trace).core_cycles for trace in traces)
     assert PHASE_EFFECTS < more / less < 1.02
@@ -100,7 +100,7 @@ LARGER = [
     ("dma.kv_chunks=32",),
     ("dma.ddr_beats=64",),
     ("kv_buffer.capacity_bytes=16384",),
-    ("kv_buffer.read_ports=4", "kv_buffer.write_ports=2"),
+    ("kv_buffer.ports=4",),
     ("pe_array.columns=16",),
 ]
 

@@ -71,8 +71,9 @@ def buffered(overlay: Overlay, name: str) -> int:
     return overlay.buffer_tokens(2 * shape.dimensions.kv_heads * head * 2)
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("llama2-7b", 1024), ("llama2-13b", 819)])
+@pytest.mark.parametrize(("name", "tokens"), [("llama2-7b", 1024), ("llama2-13b", 816)])
 def test_the_invariance_buffer_holds(name: str, tokens: int) -> None:
+    """Whole tokens in each of 16 banks: of the 819 that 16 MiB are worth for 13B, 51 a bank."""
     assert buffered(Overlay.load("skipopu-u280"), name) == tokens
 
 
@@ -84,7 +85,7 @@ def test_a_buffer_switched_off_holds_nothing_and_gives_no_ports() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "tokens"),
-    [((), 48), (("pe_array.columns=64",), 32), (("pe_array.dot_length=16",), 16), (("dma.hbm_ports=4",), 20)],
+    [((), 48), (("pe_array.columns=64",), 32), (("pe_array.dot_length=16",), 16), (("dma.hbm_ports=4",), 20), (("kv_buffer.capacity_bytes=0",), 32)],
 )
 def test_a_round_is_bounded_by_sources_columns_products(settings: tuple[str, ...], tokens: int) -> None:
     assert Overlay.load("skipopu-u280", settings).tokens_per_round == tokens

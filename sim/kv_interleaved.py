@@ -1,0 +1,60 @@
+"""The interleaved K/V map: chunk n of every vector lies in port n modulo ports, the baseline of SkipOPU §5.4.
+
+All ports deliver parts of the same token, but the PE array wants the same chunk of every token of a round. So a round
+is gathered in a transposing buffer of two halves (a decision; the paper does not describe its baseline) and streamed
+from there while the next one is gathered.
+"""
+
+from skipopu.numerics.jit import jit
+from skipopu.sim.hbm_port import kv_chunks
+from skipopu.sim.machine import KvCache, Record
+
+HALVES = 2
+
+
+@jit
+def _first_chunk(k: Record, p: Record, port: int) -> int:
+    """First chunk of the part of a vector that is read which lies in ``port``."""
+    begin = k.offset // p.chunk_bytes
+    return begin + (port - begin) % p.ports  # type: ignore[no-any-return]
+
+
+@jit
+def part_chunks(k: Record, p: Record, port: int) -> int:
+    """Chunks of it in ``port``."""
+    end = k.offset // p.chunk_bytes + k.chunks
+    return max(0, (end - _first_chunk(k, p, port) + p.ports - 1) // p.ports)  # type: ignore[no-any-return]
+
+
+@jit
+def part_offset(k: Record, p: Record, port: int) -> int:
+    """Their offset, in bytes, from the beginning of the vector in ``port``."""
+    return _first_chunk(k, p, port) // p.ports * p.chunk_bytes  # type: ignore[no-any-return]
+
+
+@jit
+def slowest_head(k: Record, p: Record) -> int:
+    """Entries that every port has asked for: the fetch queue is one for all ports."""
+    slowest = k.head[0]
+    for port in range(1, p.ports):
+        slowest = min(slowest, k.head[port])
+    return slowest  # type: ignore[no-any-return]
+
+
+@jit
+def gather(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: int) -> None:
+    """Move a chunk from every port that has one into the half that is filled; next cycle it can be streamed."""
+    if k.filling == formed or k.filling - k.current == HALVES:
+        return
+    first = c.schedule.first
+    tokens = first[k.filling + 1] - first[k.filling]
+    missing = 0
+    for port in range(p.ports):
+        need = tokens * part_chunks(k, p, port)
+        if k.gathered[port] < need and kv_chunks(ports, p, port, now) > k.popped[port]:
+            k.gathered[port] += 1
+            k.popped[port] += 1
+        missing += need - k.gathered[port]
+    if missing == 0:
+        k.filling += 1
+        k.gathered[:] = 0
