@@ -83,7 +83,7 @@ def arrive(m: Machine) -> None:
             m.dma.beats += found & MASK
             kv_beats += found >> SHIFT
             t.hbm_wake = min(t.hbm_wake, m.hbm.channels[port].wake)
-            if ports.weight_carry[port] + ports.kv_carry[port] > 0:
+            if ports.carry[port] > 0:
                 t.hbm_wake = 0
     if m.dma.beats + kv_beats > 0:
         t.progress = t.now
@@ -122,13 +122,10 @@ def _beats(m: Machine, port: int, now: int) -> int:
 @jit
 def _run(ports: Record, port: int, count: int, code: int) -> int:
     """Note a beat in every tick of the cycle, ``count`` and the carried one, none the last of its burst."""
-    if code >> 1 == WEIGHTS:
-        ports.weight_beats[port] += count
-        ports.weight_carry[port] = 1
-        return count
-    ports.kv_beats[port] += count
-    ports.kv_carry[port] = 1
-    return count << SHIFT
+    beat = 1 if code >> 1 == WEIGHTS else 1 << SHIFT
+    ports.beats[port] += beat * count
+    ports.carry[port] = beat
+    return beat * count
 
 
 @jit

@@ -12,6 +12,7 @@ from skipopu.numerics.jit import jit
 from skipopu.sim.machine import FAR, HISTORY, OUTSTANDING, Record
 
 WEIGHTS, KV = 0, 1  # tags of the bursts: AXI IDs
+SHIFT, MASK = 32, 0xFFFFFFFF  # two counts in one integer: weight beats, K/V beats above them
 
 
 @jit
@@ -61,14 +62,10 @@ def counts_seen(p: Record, tick: int) -> int:
 @jit
 def begin_cycle(ports: Record, port: int) -> int:
     """Count the beats of the last tick before this cycle; return weight beats, K/V beats shifted up."""
-    weights, kv = ports.weight_carry[port], ports.kv_carry[port]
-    ports.weight_beats[port] += weights
-    ports.kv_beats[port] += kv
-    ports.weight_carry[port] = ports.kv_carry[port] = 0
-    return weights | kv << SHIFT  # type: ignore[no-any-return]
-
-
-SHIFT, MASK = 16, 0xFFFF  # two counts in one integer
+    late: int = ports.carry[port]
+    ports.beats[port] += late
+    ports.carry[port] = 0
+    return late
 
 
 @jit
@@ -80,18 +77,12 @@ def take_beat(ports: Record, p: Record, port: int, tick: int, code: int) -> int:
     if code & 1:
         ports.read_seen[port, ports.completed[port] % OUTSTANDING] = counts_seen(p, tick)
         ports.completed[port] += 1
-    last = (tick + 1) % p.hbm_ratio == 0
-    if code >> 1 == WEIGHTS:
-        if last:
-            ports.weight_carry[port] += 1
-            return 0
-        ports.weight_beats[port] += 1
-        return 1
-    if last:
-        ports.kv_carry[port] += 1
+    beat = 1 if code >> 1 == WEIGHTS else 1 << SHIFT
+    if (tick + 1) % p.hbm_ratio == 0:
+        ports.carry[port] += beat
         return 0
-    ports.kv_beats[port] += 1
-    return 1 << SHIFT
+    ports.beats[port] += beat
+    return beat
 
 
 @jit
@@ -113,9 +104,9 @@ def writes_pending(ports: Record, now: int) -> bool:
 @jit
 def note_weights(ports: Record, p: Record, now: int) -> None:
     """Keep the beats of the port that is furthest behind: all are popped together."""
-    least = ports.weight_beats[0]
+    least = ports.beats[0] & MASK
     for port in range(1, p.ports):
-        least = min(least, ports.weight_beats[port])
+        least = min(least, ports.beats[port] & MASK)
     ports.weight_history[now % HISTORY] = least
 
 
@@ -124,13 +115,20 @@ def note_kv(ports: Record, p: Record, now: int) -> None:
     """Keep every port's K/V beats."""
     slot = now % HISTORY
     for port in range(p.ports):
-        ports.kv_history[slot, port] = ports.kv_beats[port]
+        ports.kv_history[slot, port] = ports.beats[port] >> SHIFT
 
 
 @jit
 def weight_chunks(ports: Record, p: Record, now: int) -> int:
     """Chunk sets that have stood at the outputs of all weight FIFOs by ``now``, popped ones included."""
     return ports.weight_history[(now - p.crossing_stages) % HISTORY] // p.hbm_ratio  # type: ignore[no-any-return]
+
+
+@jit
+def kv_chunk_ready(ports: Record, p: Record, port: int, now: int, popped: int) -> bool:
+    """The chunk that follows ``popped`` ones stands at the output of the port's K/V FIFO in ``now``."""
+    beats = ports.kv_history[(now - p.crossing_stages) % HISTORY, port]
+    return beats >= (popped + 1) * p.hbm_ratio  # type: ignore[no-any-return]
 
 
 @jit

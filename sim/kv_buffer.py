@@ -24,7 +24,7 @@ from skipopu.numerics.kv_schedule import (
 )
 from skipopu.sim import causes, engine
 from skipopu.sim.dram import push
-from skipopu.sim.hbm_port import KV, accept_read, can_read, kv_chunks, request_tick
+from skipopu.sim.hbm_port import KV, accept_read, can_read, kv_chunk_ready, request_tick
 from skipopu.sim.kv_interleaved import gather, part_chunks, part_offset, slowest_head
 from skipopu.sim.machine import FAR, KvCache, Machine, Record
 from skipopu.spec.ledger import Traffic
@@ -132,7 +132,14 @@ def kv_burst(k: Record, p: Record, port: int, address: int) -> int:
     chunks = part_chunks(k, p, port) if p.spread else k.chunks
     left = chunks - k.byte[port] // p.chunk_bytes
     chunks = min(p.burst_chunks, min(left, (BOUNDARY - address % BOUNDARY) // p.chunk_bytes))
-    return chunks if k.requested[port] + chunks - k.popped[port] <= p.kv_chunks else 0  # type: ignore[no-any-return]
+    k.wanted[port] = k.requested[port] + chunks
+    return 0 if no_room(k, p, port) else chunks
+
+
+@jit
+def no_room(k: Record, p: Record, port: int) -> bool:
+    """The port's next burst, once its size is known, does not fit the FIFO; says so before it is worked out again."""
+    return k.wanted[port] - k.popped[port] > p.kv_chunks  # type: ignore[no-any-return]
 
 
 @jit
@@ -180,7 +187,7 @@ def _sources_ready(k: Record, c: KvCache, p: Record, ports: Record, now: int) ->
     r = c.schedule
     for entry in range(r.first[k.current], r.first[k.current + 1]):
         port = r.port[entry]
-        if port != BUFFER and kv_chunks(ports, p, port, now) <= k.popped[port]:
+        if port != BUFFER and not kv_chunk_ready(ports, p, port, now, k.popped[port]):
             return False
     for entry in range(r.first[k.current], r.first[k.current + 1]):
         if r.port[entry] != BUFFER:
@@ -258,7 +265,7 @@ def _request(m: Machine, c: KvCache) -> None:
     """One burst for each port that has tokens left, room in its FIFO, and a credit."""
     k, p, now = m.kv, m.p, m.total.now
     for port in range(p.ports):
-        if not waiting_entry(k, p, port):
+        if no_room(k, p, port) or not waiting_entry(k, p, port):
             continue
         if p.spread and part_chunks(k, p, port) == 0:
             k.head[port] += 1  # no chunk of this part lies here

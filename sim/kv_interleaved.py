@@ -6,7 +6,7 @@ from there while the next one is gathered.
 """
 
 from skipopu.numerics.jit import jit
-from skipopu.sim.hbm_port import kv_chunks
+from skipopu.sim.hbm_port import kv_chunk_ready
 from skipopu.sim.machine import KvCache, Record
 
 HALVES = 2
@@ -51,7 +51,7 @@ def gather(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: in
     missing = 0
     for port in range(p.ports):
         need = tokens * part_chunks(k, p, port)
-        if k.gathered[port] < need and kv_chunks(ports, p, port, now) > k.popped[port]:
+        if k.gathered[port] < need and kv_chunk_ready(ports, p, port, now, k.popped[port]):
             k.gathered[port] += 1
             k.popped[port] += 1
         missing += need - k.gathered[port]

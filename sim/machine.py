@@ -68,12 +68,10 @@ DMA = [
     ("requested", "i8", (MAX_PORTS,)),  # chunks asked of each port so far, all instructions
 ]  # fmt: skip
 PORTS = [  # counts are cumulative
-    ("weight_beats", "i4", (MAX_PORTS,)),  # arrived by the last but one tick of the cycle
-    ("kv_beats", "i4", (MAX_PORTS,)),
-    ("weight_carry", "i4", (MAX_PORTS,)),  # arrived in its last tick
-    ("kv_carry", "i4", (MAX_PORTS,)),
-    ("weight_history", "i4", (HISTORY,)),  # now and in the cycles before
-    ("kv_history", "i4", (HISTORY, MAX_PORTS)),
+    ("beats", "i8", (MAX_PORTS,)),  # arrived by the last but one tick of the cycle: weights, K/V above them
+    ("carry", "i8", (MAX_PORTS,)),  # arrived in its last tick
+    ("weight_history", "i8", (HISTORY,)),  # now and in the cycles before
+    ("kv_history", "i8", (HISTORY, MAX_PORTS)),
     ("asked", "i8", (MAX_PORTS,)),  # cycle in which a read burst was last accepted
     ("reads", "i8", (MAX_PORTS,)),  # read bursts accepted, completed
     ("completed", "i8", (MAX_PORTS,)),
@@ -105,6 +103,7 @@ KV = [
     ("head", "i8", (MAX_PORTS,)),  # entries of it requested
     ("byte", "i8", (MAX_PORTS,)),  # bytes of the next one requested
     ("requested", "i8", (MAX_PORTS,)),  # chunks
+    ("wanted", "i8", (MAX_PORTS,)),  # chunks, with the next burst, if that was found to have no room
     ("popped", "i8", (MAX_PORTS,)),  # chunks
 ]  # fmt: skip
 APPEND = [

@@ -10,6 +10,7 @@ from skipopu.program.context import Context, resolve
 from skipopu.program.isa import COLUMN, FIELDS, Opcode, encode
 from skipopu.program.program import Program
 from skipopu.sim import reference
+from skipopu.sim.hbm_port import SHIFT
 from skipopu.sim.machine import Machine, new_kv_cache, new_machine
 from skipopu.sim.run import Run
 from skipopu.sim.work import resolve_work
@@ -75,7 +76,8 @@ def watch(program: Program, overlay: Overlay, look: Callable[[Machine], Seen]) -
 def early_chunks(m: Machine) -> bool:
     """Whether a chunk of weights or of K/V has left its FIFO before it came, or a FIFO holds too many."""
     ports, ratio = int(m.p.ports), int(m.p.hbm_ratio)
-    weights = [int(m.ports.weight_beats[port]) // ratio - int(m.dma.popped) for port in range(ports)]
-    kv = [int(m.ports.kv_beats[port]) // ratio - int(m.kv.popped[port]) for port in range(ports)]
+    beats = [divmod(int(m.ports.beats[port]), 1 << SHIFT) for port in range(ports)]
+    weights = [count // ratio - int(m.dma.popped) for _, count in beats]
+    kv = [count // ratio - int(m.kv.popped[port]) for port, (count, _) in enumerate(beats)]
     fits = max(weights) <= m.p.weight_chunks and max(kv) <= m.p.kv_chunks
     return not (fits and min(weights) >= 0 and min(kv) >= 0)
