@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from skipopu.spec.hbm_switch import HbmSwitch
 from skipopu.spec.leaf import Leaf, number
 from skipopu.spec.load import build, find, override, read_toml
 from skipopu.spec.memory import Memory
@@ -25,6 +26,7 @@ class Sections:
 
     resources: Resources
     hbm: Memory
+    hbm_switch: HbmSwitch
     ddr: Memory
 
 
@@ -35,12 +37,26 @@ class Board:
     name: str
     resources: Resources
     hbm: Memory
+    hbm_switch: HbmSwitch
     ddr: Memory
     provenance: Mapping[str, Leaf] = field(compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self.hbm.check(f"board {self.name}: hbm")
+        self.hbm_switch.check(f"board {self.name}: hbm_switch", self.hbm)
         self.ddr.check(f"board {self.name}: ddr")
+
+    @property
+    def local_hbm(self) -> Memory:
+        """The HBM as ports see it that each use their own pseudo-channel only.
+
+        With the switch disabled this is ``hbm``. Enabled, it adds its ticks and nothing else: such ports share none
+        of its links or outputs.
+        """
+        switch = self.hbm_switch
+        if not switch.enabled:
+            return self.hbm
+        return self.hbm.delayed(switch.local_request_ticks, switch.local_response_ticks)
 
     @classmethod
     def load(cls, name: str, settings: tuple[str, ...] = ()) -> "Board":
@@ -52,4 +68,4 @@ class Board:
         sections, leaves = build(Sections, read_toml(path), path.name)
         if settings:
             sections, leaves = build(Sections, override(leaves, settings), path.name)
-        return cls(path.stem, sections.resources, sections.hbm, sections.ddr, leaves)
+        return cls(path.stem, sections.resources, sections.hbm, sections.hbm_switch, sections.ddr, leaves)

@@ -5,7 +5,7 @@ One AXI beat is one column command: HBM2 moves BL4 × 64 bit = 32 B a command, D
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from skipopu.spec.timing import Ticks, Timing
 # occurrences is one bit wide. Vendors say RBC for RGBC, BRC for GBRC, RCB for RCGB (HBM) or RCBG (DDR4), RCBI
 # for RCBCG.
 ADDRESS_MAPS = ("RGBCG", "BRGCG", "RGBC", "RCGB", "RCBG", "GBRC", "RCBCG")
+MOST_CONTROLLER_LATENCY = 128
 
 
 class AddressField(NamedTuple):
@@ -44,7 +45,7 @@ class Memory:
     max_burst_beats: int = number("beat", 1, 64)
     queue_depth: int = number("burst", 1, 64)  # outstanding bursts of a port
     look_ahead: int = number("burst", 0, 63)  # bursts behind the head whose rows are opened early
-    controller_latency: int = number("tick", 2, 128)  # accepted → read beat, row open, less tCL
+    controller_latency: int = number("tick", 2, MOST_CONTROLLER_LATENCY)  # accepted → read beat, row open, less tCL
     request_latency: int = number("tick", 1, 127)  # the part of controller_latency before the command
     refresh_stagger: bool = flag()  # channels refresh in turn, tREFI / channels apart
     rounding_guard: float = number("tick", 0, 0.5)  # a parameter this little above n ticks takes n
@@ -66,6 +67,14 @@ class Memory:
     def read_latency(self) -> int:
         """Ticks from an accepted read to its first beat: idle channel, row open."""
         return self.controller_latency + self.ticks.tCL
+
+    def delayed(self, request_ticks: int, response_ticks: int) -> "Memory":
+        """The same memory behind something that adds so many ticks to every request and to what it brings back."""
+        return replace(
+            self,
+            controller_latency=self.controller_latency + request_ticks + response_ticks,
+            request_latency=self.request_latency + request_ticks,
+        )
 
     @property
     def banks(self) -> int:

@@ -49,10 +49,11 @@ def memory_of(section: str, *settings: str) -> Memory:
     return found
 
 
-def slower(section: str, name: str, ticks: int = 1) -> Memory:
-    """The same memory with one timing parameter ``ticks`` longer."""
-    memory = memory_of(section)
-    return memory_of(section, f"timing.{name}={getattr(memory.timing, name) + ticks * 1000 / memory.axi_mhz}")
+def slower(section: str, name: str, *settings: str) -> Memory:
+    """The same memory with one timing parameter a tick longer."""
+    memory = memory_of(section, *settings)
+    longer = getattr(memory.timing, name) + 1000 / memory.axi_mhz
+    return memory_of(section, *settings, f"timing.{name}={longer}")
 
 
 @jit
@@ -80,9 +81,7 @@ def _drive(dram: Dram, bursts: Ints, seen: Ints, log: Ints, ends: Ints, until: i
         c.logged = 0
 
 
-def drive(
-    memory: Memory, bursts: list[Burst], until: int, *, always: bool = False, **parameters: int
-) -> Seen:
+def drive(memory: Memory, bursts: list[Burst], until: int, *, always: bool = False, **parameters: int) -> Seen:
     """Run one channel for ``until`` ticks; ``parameters`` replace ticks that the model works with."""
     dram = new_dram(memory, 1)
     dram.channels.logged[:] = 0

@@ -1,17 +1,19 @@
 """A command goes out in the very tick its timing parameter allows: not before, and not after.
 
 Each case is a short sequence in which one parameter decides the distance of two commands; the same with the
-parameter one tick longer shows that nothing else hides behind it.
+parameter one tick longer shows that nothing else hides behind it. `CASES` has one of every parameter, `FURTHER` has
+the other pairs of commands that it holds apart. All are run on both memories, in every address map. Refresh has a
+file of its own.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
-from dram_oracle import ACTIVATE, PRECHARGE, READ, REFRESH, WRITE, ticks
-from dram_traffic import Burst, Seen, drive, memory_of, place
+from dram_oracle import ACTIVATE, PRECHARGE, READ, WRITE, ticks
+from dram_traffic import Burst, Seen, drive, memory_of, place, slower
 
-from skipopu.spec.memory import Memory
+from skipopu.spec.memory import ADDRESS_MAPS, Memory
 
 LATER = 300  # ticks; everything before is long done
 
@@ -100,36 +102,57 @@ CASES = {
 }
 
 
+FURTHER = [
+    ("tRCD_read", Case(opened(read(10)), between(ACTIVATE, READ))),
+    ("tRCD_write", Case(opened(write(10)), between(ACTIVATE, WRITE))),
+    ("tRP", Case(opened(write(10)), between(PRECHARGE, ACTIVATE))),
+    ("tRAS", Case(closed(write(0), read(10)), between(ACTIVATE, PRECHARGE), settings=("timing.tRAS=150",))),
+    ("tRTP", Case(opened(read(3301), read(3310)), between(READ, PRECHARGE))),
+    ("tWR", Case(opened(write(3301), write(3310)), between(WRITE, PRECHARGE), write_data)),
+    ("tCCD_S", Case(opened(write(1), write(1001)), between(WRITE, WRITE))),
+    ("tCCD_L", Case(opened(write(1), write(2)), between(WRITE, WRITE))),
+    ("tCCD_L", Case(opened(read(1), read(101)), between(READ, READ))),  # another bank of the group
+    ("tCCD_L", Case(opened(write(1), write(101)), between(WRITE, WRITE))),
+    ("tCCD_L", Case(opened(read(1), read(1001), read(2)), between(READ, READ, nth=2), settings=("timing.tCCD_L=20",))),
+    ("tRRD_S", Case(closed(write(200), read(2100)), between(ACTIVATE, ACTIVATE))),
+    ("tRRD_L", Case(closed(write(0), read(100)), between(ACTIVATE, ACTIVATE))),
+    ("tRRD_L", Case(closed(read(3000), read(3300)), between(ACTIVATE, ACTIVATE))),
+    ("tRTW", Case(opened(read(1), write(2)), between(READ, WRITE))),  # the same bank
+    ("tRTW", Case(opened(read(1), write(101)), between(READ, WRITE))),
+    ("tWTR_S", Case(opened(write(1), read(3301)), between(WRITE, READ), write_data)),
+    ("tWTR_L", Case(opened(write(1), read(101)), between(WRITE, READ), write_data)),
+    ("tWTR_L", Case(opened(write(3301), read(3001)), between(WRITE, READ), write_data)),
+]
+EVERY = [*CASES.items(), *FURTHER]
+
+
 def distance(case: Case, memory: Memory) -> int:
     return case.distance(drive(memory, case.bursts(memory), LATER + 200))
 
 
 @pytest.mark.parametrize("section", ["hbm", "ddr"])
-@pytest.mark.parametrize("name", CASES)
-def test_blocked_a_tick_early_and_ready_on_the_tick(name: str, section: str) -> None:
-    case = CASES[name]
-    memory = memory_of(section, *case.settings)
-    longer = getattr(memory.timing, name) + 1000 / memory.axi_mhz
-    later = memory_of(section, *case.settings, f"timing.{name}={longer}")
+@pytest.mark.parametrize("address_map", ADDRESS_MAPS)
+@pytest.mark.parametrize(("name", "case"), EVERY, ids=[name for name, _ in EVERY])
+def test_blocked_a_tick_early_and_ready_on_the_tick(name: str, case: Case, address_map: str, section: str) -> None:
+    chosen = (f"address_map={address_map}", *case.settings)
+    memory, later = memory_of(section, *chosen), slower(section, name, *chosen)
     assert distance(case, memory) == ticks(memory, name) + case.beyond(memory)
     assert distance(case, later) == ticks(memory, name) + 1 + case.beyond(later)
 
 
 @pytest.mark.parametrize("section", ["hbm", "ddr"])
-def test_nothing_goes_out_until_a_refresh_is_over(section: str) -> None:
+@pytest.mark.parametrize("bank", range(16))
+def test_every_bank_closes_opens_and_reads_on_the_tick(bank: int, section: str) -> None:
     memory = memory_of(section)
-    for trfc in (memory.timing.tRFC, memory.timing.tRFC + 1000 / memory.axi_mhz):
-        changed = memory_of(section, f"timing.tRFC={trfc}")
-        seen = drive(changed, [Burst(memory.ticks.tREFI, 0, 1)], 2 * memory.ticks.tREFI)
-        refresh = seen.of(REFRESH)[0].tick
-        assert seen.of(ACTIVATE)[0].tick - refresh == ticks(changed, "tRFC")
-
-
-@pytest.mark.parametrize("section", ["hbm", "ddr"])
-def test_an_idle_channel_refreshes_every_interval(section: str) -> None:
-    memory = memory_of(section)
-    seen = drive(memory, [], 5 * memory.ticks.tREFI)
-    assert seen.refresh_ticks == [ticks(memory, "tREFI") * i for i in range(1, 5)]
+    seen = drive(memory, opened(read(bank // 4 * 1000 + bank % 4 * 100 + 10))(memory), LATER + 200)
+    late = [c for c in seen.of(PRECHARGE, ACTIVATE, READ) if c.tick >= LATER]
+    closes = LATER + memory.request_latency
+    opens = closes + ticks(memory, "tRP")
+    assert late == [
+        (closes, PRECHARGE, bank, 0),
+        (opens, ACTIVATE, bank, 1),
+        (opens + ticks(memory, "tRCD_read"), READ, bank, 1),
+    ]
 
 
 @pytest.mark.parametrize("section", ["hbm", "ddr"])
