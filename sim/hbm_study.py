@@ -1,6 +1,6 @@
 """What the HBM delivers to whom: idle latency and sequential bandwidth, near and far, alone and all at once.
 
-    print(table(Board.load("u280", ("hbm_switch.enabled=true",))))
+    python -m skipopu.sim.hbm_study        # the U280 with its switch on
 
 Measured on the model as one would measure the card, with the kernels of `hbm_probe`.
 """
@@ -123,3 +123,7 @@ def _stream(board: Board, targets: Ints) -> tuple[Ints, float]:
 
 def _per_second(board: Board, beats: int) -> float:
     return beats * board.hbm.beat_bytes * board.hbm.axi_mhz * 1e6 / (INTERVALS * board.hbm.ticks.tREFI)
+
+
+if __name__ == "__main__":
+    print(table(Board.load("u280", ("hbm_switch.enabled=true",))))
