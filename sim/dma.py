@@ -56,7 +56,7 @@ def weight_burst(d: Record, p: Record, asked: int) -> int:
         return 0
     boundary = (BOUNDARY - weight_address(d, asked) % BOUNDARY) // p.chunk_bytes
     chunks = min(p.burst_chunks, min(left, boundary))
-    return chunks if asked + chunks - d.credit <= p.weight_chunks else 0  # type: ignore[no-any-return]
+    return chunks if asked + chunks - d.credit <= p.weight_chunks else 0
 
 
 @jit
@@ -104,10 +104,10 @@ def _beats(m: Machine, port: int, now: int) -> int:
     ratio, channel = m.p.hbm_ratio, m.hbm.channels[port]
     found = begin_cycle(m.ports, port)
     if channel.wake >= now + ratio:
-        return found  # type: ignore[no-any-return]
+        return found
     code = run_of_beats(m.hbm, port, now, ratio)
     if code >= 0:
-        return found + _run(m.ports, port, ratio - 1, code)  # type: ignore[no-any-return]
+        return found + _run(m.ports, port, ratio - 1, code)
     responses = channel.write_responses
     for k in range(now, now + ratio):
         beat = tick(m.hbm, port, k)
@@ -116,7 +116,7 @@ def _beats(m: Machine, port: int, now: int) -> int:
         if channel.write_responses != responses:
             take_response(m.ports, m.p, port, k)
             responses = channel.write_responses
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @jit
@@ -161,7 +161,7 @@ def _request(m: Machine) -> bool:
             push(m.hbm, port, weight_address(d, asked), beats, False, WEIGHTS, request_tick(p, now))
             m.total.hbm_wake = 0
             d.requested[port] += chunks
-    return weights_asked(d, p)  # type: ignore[no-any-return]
+    return weights_asked(d, p)
 
 
 @jit

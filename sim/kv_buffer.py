@@ -25,7 +25,7 @@ from skipopu.numerics.kv_schedule import (
 from skipopu.sim import causes, engine
 from skipopu.sim.dram import push
 from skipopu.sim.hbm_port import KV, accept_read, can_read, kv_chunk_ready, request_tick
-from skipopu.sim.kv_interleaved import gather, part_chunks, part_offset, slowest_head
+from skipopu.sim.kv_interleaved import gather, share_part, slowest_head
 from skipopu.sim.machine import FAR, KvCache, Machine, Record
 from skipopu.spec.ledger import Traffic
 from skipopu.spec.overlay import BLOCK_RAM_READ, BOUNDARY
@@ -48,6 +48,15 @@ def begin_read(
     k.tail[:] = 0
     k.byte[:] = 0
     k.gathered[:] = 0
+
+
+@jit
+def read_part(k: Record, p: Record, pair: int, pairs: int) -> None:
+    """Of every vector, read head pairs [pair, pair + pairs)."""
+    k.offset = pair * p.pair_bytes
+    k.chunks = pairs * p.pair_bytes // p.chunk_bytes
+    if p.spread:
+        share_part(k, p)
 
 
 @jit
@@ -93,7 +102,7 @@ def schedule_token(k: Record, c: KvCache, p: Record, now: int) -> int:
         place_token(c.limits, c.schedule)
         return 0
     else:
-        return _push_token(k, c, p)  # type: ignore[no-any-return]
+        return _push_token(k, c, p)
     return -1
 
 
@@ -122,14 +131,14 @@ def kv_address(k: Record, c: KvCache, p: Record, port: int) -> int:
     """Byte address, in its port, of the next chunk of the entry at the head of the port's fetch queue."""
     token = c.fetch[0 if p.spread else port, k.head[port]]
     slot = (2 * c.placement.source[k.layer, token] + k.value) * p.slots + c.placement.slot[k.layer, token]
-    offset = part_offset(k, p, port) if p.spread else k.offset
+    offset = k.part_offset[port] if p.spread else k.offset
     return p.kv_base + slot * p.stride_bytes + offset + k.byte[port]  # type: ignore[no-any-return]
 
 
 @jit
 def kv_burst(k: Record, p: Record, port: int, address: int) -> int:
     """Chunks of the next burst of the entry at the head of the port's queue; 0: the FIFO has no room for it."""
-    chunks = part_chunks(k, p, port) if p.spread else k.chunks
+    chunks = k.part_chunks[port] if p.spread else k.chunks
     left = chunks - k.byte[port] // p.chunk_bytes
     chunks = min(p.burst_chunks, min(left, (BOUNDARY - address % BOUNDARY) // p.chunk_bytes))
     k.wanted[port] = k.requested[port] + chunks
@@ -147,7 +156,7 @@ def kv_requested(k: Record, p: Record, port: int, chunks: int) -> None:
     """Count an accepted burst; the entry leaves the queue with its last one."""
     k.requested[port] += chunks
     k.byte[port] += chunks * p.chunk_bytes
-    if k.byte[port] == p.chunk_bytes * (part_chunks(k, p, port) if p.spread else k.chunks):
+    if k.byte[port] == p.chunk_bytes * (k.part_chunks[port] if p.spread else k.chunks):
         k.head[port] += 1
         k.byte[port] = 0
 
@@ -219,11 +228,8 @@ def kv_buffer(m: Machine, c: KvCache) -> None:
 def _start(m: Machine, c: KvCache, instruction: int) -> None:
     k, w, p = m.kv, m.work, m.p
     executed, decode = w[instruction].rows > 0, w[instruction].decode == 1
-    begin_read(
-        k, c, m.total.now, executed, decode, w[instruction].value, w[instruction].layer, w[instruction].tokens
-    )
-    k.offset = w[instruction].pair * p.pair_bytes
-    k.chunks = w[instruction].pairs * p.pair_bytes // p.chunk_bytes
+    begin_read(k, c, m.total.now, executed, decode, w[instruction].value, w[instruction].layer, w[instruction].tokens)
+    read_part(k, p, w[instruction].pair, w[instruction].pairs)
     k.cause = causes.BUSY
 
 
@@ -267,7 +273,7 @@ def _request(m: Machine, c: KvCache) -> None:
     for port in range(p.ports):
         if no_room(k, p, port) or not waiting_entry(k, p, port):
             continue
-        if p.spread and part_chunks(k, p, port) == 0:
+        if p.spread and k.part_chunks[port] == 0:
             k.head[port] += 1  # no chunk of this part lies here
             continue
         address = kv_address(k, c, p, port)

@@ -13,23 +13,13 @@ HALVES = 2
 
 
 @jit
-def _first_chunk(k: Record, p: Record, port: int) -> int:
-    """First chunk of the part of a vector that is read which lies in ``port``."""
+def share_part(k: Record, p: Record) -> None:
+    """Find out which chunks of the part of a vector that is read lie in each port."""
     begin = k.offset // p.chunk_bytes
-    return begin + (port - begin) % p.ports  # type: ignore[no-any-return]
-
-
-@jit
-def part_chunks(k: Record, p: Record, port: int) -> int:
-    """Chunks of it in ``port``."""
-    end = k.offset // p.chunk_bytes + k.chunks
-    return max(0, (end - _first_chunk(k, p, port) + p.ports - 1) // p.ports)  # type: ignore[no-any-return]
-
-
-@jit
-def part_offset(k: Record, p: Record, port: int) -> int:
-    """Their offset, in bytes, from the beginning of the vector in ``port``."""
-    return _first_chunk(k, p, port) // p.ports * p.chunk_bytes  # type: ignore[no-any-return]
+    for port in range(p.ports):
+        first = begin + (port - begin) % p.ports
+        k.part_offset[port] = first // p.ports * p.chunk_bytes
+        k.part_chunks[port] = max(0, (begin + k.chunks - first + p.ports - 1) // p.ports)
 
 
 @jit
@@ -50,7 +40,7 @@ def gather(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: in
     tokens = first[k.filling + 1] - first[k.filling]
     missing = 0
     for port in range(p.ports):
-        need = tokens * part_chunks(k, p, port)
+        need = tokens * k.part_chunks[port]
         if k.gathered[port] < need and kv_chunk_ready(ports, p, port, now, k.popped[port]):
             k.gathered[port] += 1
             k.popped[port] += 1

@@ -98,6 +98,8 @@ KV = [
     "taken",  # 1: KER takes the chunks at the output in this cycle
     "pushed",  # port into whose fetch queue the scheduler put a token in this cycle, −1
     "filling",  # interleaved map: round that is gathered
+    ("part_chunks", "i8", (MAX_PORTS,)),  # interleaved map: what each port has of the part of a vector that is read
+    ("part_offset", "i8", (MAX_PORTS,)),  # and its bytes from the beginning of the vector there
     ("gathered", "i8", (MAX_PORTS,)),  # interleaved map: its chunks taken from each port
     ("tail", "i8", (MAX_PORTS,)),  # entries put into each port's fetch queue
     ("head", "i8", (MAX_PORTS,)),  # entries of it requested
@@ -185,9 +187,7 @@ class Machine(NamedTuple):
     ddr: Dram
 
 
-def new_machine(
-    program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int
-) -> Machine:
+def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int) -> Machine:
     """Return the overlay at cycle 0 with nothing dispatched."""
     kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
     pe.instruction = kv.pushed = -1

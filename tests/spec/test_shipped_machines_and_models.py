@@ -85,7 +85,10 @@ def test_a_buffer_switched_off_holds_nothing_and_gives_no_ports() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "tokens"),
-    [((), 48), (("pe_array.columns=64",), 32), (("pe_array.dot_length=16",), 16), (("dma.hbm_ports=4",), 20), (("kv_buffer.capacity_bytes=0",), 32)],
+    [
+        ((), 48), (("pe_array.columns=64",), 32), (("pe_array.dot_length=16",), 16), (("dma.hbm_ports=4",), 20),
+        (("kv_buffer.capacity_bytes=0",), 32),
+    ],
 )
 def test_a_round_is_bounded_by_sources_columns_products(settings: tuple[str, ...], tokens: int) -> None:
     assert Overlay.load("skipopu-u280", settings).tokens_per_round == tokens
