@@ -49,7 +49,7 @@ def cosimulate(
     overlay: Overlay, bursts: int, seed: int, *, rtl: Overlay | None = None, board: str = "u280",
     waves: Path | None = None,
 ) -> DmaRun:  # fmt: skip
-    """Run about ``bursts`` random AXI bursts with random stalls through RTL and simulator.
+    """Run at least ``bursts`` random AXI bursts with random stalls through RTL and simulator.
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """

@@ -1,5 +1,7 @@
 """Random work for the DMA: weight operations, K/V requests, write bursts."""
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +26,7 @@ class DmaWork:
     kv_count: Ints  # [port]
     writes: Ints  # [chunk, (port, last, address, chunks)]
     write_data: NDArray[np.uint64]  # [chunk, 64-bit word]
-    bursts: int  # at most
+    bursts: int  # AXI bursts that come of it
 
 
 class _Places:
@@ -49,9 +51,9 @@ class _Places:
 
 
 def dma_work(overlay: Overlay, bursts: int, rng: np.random.Generator) -> DmaWork:
-    """Return random work of about ``bursts`` AXI bursts."""
+    """Return random work of at least ``bursts`` AXI bursts."""
     places = _Places(overlay, rng)
-    weights, kv, writes = (int(bursts * share) for share in SHARES)
+    weights, kv, writes = (math.ceil(bursts * share) for share in SHARES)
     operations, asked = _operations(overlay, weights, places, rng)
     requests, count = _kv_requests(overlay, kv, places, rng)
     chunks = _writes(overlay, writes, places, rng)
@@ -62,16 +64,21 @@ def dma_work(overlay: Overlay, bursts: int, rng: np.random.Generator) -> DmaWork
 
 
 def _operations(overlay: Overlay, bursts: int, places: _Places, rng: np.random.Generator) -> tuple[Ints, int]:
-    """Weight operations, and bursts that they make on all ports, at most."""
+    """Weight operations, and bursts that they make on all ports."""
     found: list[tuple[int, int]] = []
     asked = 0
     while asked < bursts or not found:
         most = rng.choice([sets for _, sets in SETS], p=[share for share, _ in SETS])
         sets = int(rng.integers(1, 1 + most))
         found.append((places.draw(sets), sets))
-        pieces = -(-sets // overlay.hbm_burst_chunks) + sets // places.page + 2
-        asked += overlay.dma.hbm_ports * pieces
+        asked += overlay.dma.hbm_ports * _pieces(*found[-1], places.page, overlay.hbm_burst_chunks)
     return np.array(found, np.int64), asked
+
+
+def _pieces(address: int, chunks: int, page: int, burst: int) -> int:
+    """Bursts of consecutive chunks, none across a page's end."""
+    ends = [address, *range((address // page + 1) * page, address + chunks, page), address + chunks]
+    return sum(math.ceil((end - begin) / burst) for begin, end in itertools.pairwise(ends))
 
 
 def _length(overlay: Overlay, rng: np.random.Generator) -> int:

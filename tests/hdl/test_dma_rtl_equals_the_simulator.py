@@ -6,7 +6,7 @@ from skipopu.hdl.cosim.dma import cosimulate
 from skipopu.spec.overlay import Overlay
 
 SEED = 5
-FULL = 115_000  # asked for; 100,000 come of it
+FULL = 100_000
 
 VARIANTS = {
     "four ports of four beats a cycle, odd credits": (1500, (
@@ -33,7 +33,7 @@ MORE_VARIANTS = {
 def agree(overlay: Overlay, bursts: int) -> None:
     found = cosimulate(overlay, bursts, SEED)
     assert found.difference is None, str(found.difference)
-    assert found.bursts >= 0.7 * bursts
+    assert found.bursts >= bursts
     assert found.words > 0
     assert found.chunks > 0
 
