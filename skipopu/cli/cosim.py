@@ -120,9 +120,11 @@ def _show_dma(r: "DmaRun", overlay: "Overlay") -> None:
 def _show_kv_buffer(r: "KvBufferRun", overlay: "Overlay") -> None:
     say(f"kv_buffer of {r.overlay}: {overlay.dma.hbm_ports} HBM ports, {overlay.buffer_ports} buffer ports")
     say(
-        f"{r.operations} reads of K or V, {r.rounds} rounds, {r.entries} entries, {r.buffered} of them from the buffer;"
-        f" {r.bursts} AXI bursts, {r.transfers} chunk sets"
+        f"{r.operations} reads of K or V, {r.rounds} rounds, {r.entries} entries, {r.coverage.buffered} of them from"
+        f" the buffer; {r.bursts} AXI bursts, {r.transfers} chunk sets"
     )
+    counts = dataclasses.asdict(r.coverage).items()
+    say("exercised: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts))
 
 
 SHOW: dict[str, Callable[[Any, "Overlay"], None]] = {

@@ -1,9 +1,13 @@
 """Arguments that several commands share, each with one name and one meaning."""
 
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from skipopu.spec.error import SpecError
 
 OVERLAY, BOARD = "skipopu-u280", "u280"
 
@@ -20,3 +24,47 @@ Settings = Annotated[
     ),
 ]
 MaxCycles = Annotated[int | None, typer.Option("--max-cycles", min=1, help="Give up beyond so many.")]
+
+
+class KvMapName(StrEnum):
+    """How K/V lie in HBM."""
+
+    TOKEN_WISE = "token_wise"
+    INTERLEAVED = "interleaved"
+
+
+class Switch(StrEnum):
+    """A part of the overlay that can be left out."""
+
+    ON = "on"
+    OFF = "off"
+
+
+MAP_HELP, BUFFER_HELP = "Where K/V lie; interleaved has no buffer.", "The invariance buffer."
+PORTS, MAP, ENABLED = "dma.hbm_ports", "kv_buffer.map", "kv_buffer.enabled"
+Ports = Annotated[int | None, typer.Option("--ports", help=f"HBM ports; short for --set {PORTS}=N.")]
+KvMap = Annotated[KvMapName | None, typer.Option("--kv-map", help=MAP_HELP)]
+KvBuffer = Annotated[Switch | None, typer.Option("--kv-buffer", help=BUFFER_HELP)]
+
+
+def with_memory(
+    settings: Iterable[str] | None, ports: int | None, kv_map: KvMapName | None, buffer: Switch | None
+) -> tuple[str, ...]:
+    """Return ``settings`` and those that the short options stand for.
+
+    The interleaved map goes without the buffer, unless somebody says otherwise. Raises SpecError where a key is given
+    twice.
+    """
+    given = tuple(settings or ())
+    keys = {setting.partition("=")[0] for setting in given}
+    added = {
+        PORTS: None if ports is None else str(ports),
+        MAP: None if kv_map is None else kv_map.value,
+        ENABLED: None if buffer is None else str(buffer is Switch.ON).lower(),
+    }
+    for key, value in added.items():
+        if value is not None and key in keys:
+            raise SpecError(f"--set {key} and its short option ({value}) are both given; give one")
+    if kv_map is KvMapName.INTERLEAVED and buffer is None and ENABLED not in keys:
+        added[ENABLED] = "false"
+    return (*given, *(f"{key}={value}" for key, value in added.items() if value is not None))

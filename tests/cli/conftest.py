@@ -1,6 +1,7 @@
-"""The command line as a test calls it, and small inputs for it."""
+"""The command line as a test calls it, and small inputs for it; makes ``kv_traces`` importable."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from skipopu.cli import main
 from skipopu.spec.model_shape import ModelShape
 from skipopu.trace import synthesize, write_trace
 
+sys.path.insert(0, str(Path(__file__).parent))
 PROMPT, DECODE = 8, 4
 
 

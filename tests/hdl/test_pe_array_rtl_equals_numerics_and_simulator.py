@@ -16,13 +16,15 @@ VARIANTS = {
         "pe_array.product_bits=22", "pe_array.alignment_rounding=nearest", "pe_array.output_rounding=toward_zero",
         "psum.format=fp16",
     ),
-    "one cycle a step": (
-        "pe_array.multiply_stages=1", "pe_array.align_stages=1", "pe_array.tree_stages=1", "pe_array.convert_stages=1",
-        "pe_array.accumulate_stages=1", "psum.interleave=1", "psum.format=fp16",
-    ),
     "tiles that begin within a word": (
         "pe_array.columns=6", "dma.hbm_ports=3", "pe_array.broadcast_stages=3", "ifm.rows=3",
         "pe_array.multiply_stages=7", "pe_array.accumulate_stages=6", "psum.interleave=7",
+    ),
+}  # fmt: skip
+MORE_VARIANTS = {
+    "one cycle a step": (
+        "pe_array.multiply_stages=1", "pe_array.align_stages=1", "pe_array.tree_stages=1", "pe_array.convert_stages=1",
+        "pe_array.accumulate_stages=1", "psum.interleave=1", "psum.format=fp16",
     ),
     "many tiles in a word, an odd buffer": (
         "dma.hbm_ports=8", "pe_array.multiply_stages=2", "pe_array.align_stages=3", "pe_array.convert_stages=5",
@@ -62,15 +64,21 @@ def test_variants(settings: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", MORE_VARIANTS.values(), ids=MORE_VARIANTS)
+def test_more_variants(settings: tuple[str, ...]) -> None:
+    agree(narrow(*settings))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings"), [("tiny", ()), ("skipopu-u280", SLICE)], ids=["tiny", "u280 slice"])
 def test_twenty_thousand_tiles(name: str, settings: tuple[str, ...]) -> None:
     agree(Overlay.load(name, settings), FULL)
 
 
-@pytest.mark.parametrize(
-    "setting",
-    ["pe_array.convert_stages=3", "pe_array.broadcast_stages=2", "ifm.rows=2", "psum.interleave=5"],
-)
+@pytest.mark.parametrize("setting", [
+    "pe_array.convert_stages=3", "ifm.rows=2",
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ("pe_array.broadcast_stages=2", "psum.interleave=5")),
+])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
     """The model of one overlay beside the RTL of another: the first cycle that differs is named."""
     found = cosimulate(narrow(setting), TILES, SEED, rtl=narrow())

@@ -74,20 +74,25 @@ def released_at_once(right: Method) -> Method:
 
 
 FP16_SUMS = ("psum.format=fp16",)  # FP32 keeps every bit of the sums: nothing is rounded
-FAULTS: dict[str, tuple[type, str, Callable[[Method], Method], tuple[str, ...]]] = {
+Fault = tuple[type, str, Callable[[Method], Method], tuple[str, ...]]
+FAULTS: dict[str, Fault] = {
     "packing: the overlap is forgotten": (Pe, "_auxiliary", no_auxiliary, ()),
+    "the tree loses a carry": (AccumulationTree, "_added", narrow_adder, ()),
+    "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
+    "KER's halves do not change": (Ker, "_other", stays, ()),
+}
+MORE: dict[str, Fault] = {
     "packing: the upper product is not negated back": (Pe, "_high", lost_sign_of_the_upper_product, ()),
     "borrow correction is missing": (Pe, "_upper", no_borrow, ()),
     "exponent alignment goes a place too far": (Alignment, "_distance", one_place_too_far, ()),
     "exponents of zero products take part": (SharedExponent, "_exponent", zeros_take_part, ()),
-    "the tree loses a carry": (AccumulationTree, "_added", narrow_adder, ()),
-    "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
     "conversion scales by two": (Conversion, "_scaled_exponent", scale_off_by_one, ()),
     "the partial sum is truncated": (FloatAdder, "_round_up", never_rounded, ()),
-    "KER's halves do not change": (Ker, "_other", stays, ()),
     "KER's half is written while it is read": (Ker, "_empty", released_at_once, ()),
     "PSUM's halves do not change": (Psum, "_other", stays, ()),
 }
+few = [pytest.param(*fault, id=name) for name, fault in FAULTS.items()]
+slow = [pytest.param(*fault, id=name, marks=pytest.mark.slow) for name, fault in MORE.items()]
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +113,7 @@ def test_without_a_fault_it_is_green() -> None:
         assert cosimulate(overlay(*settings), TILES, SEED).difference is None
 
 
-@pytest.mark.parametrize(("block", "method", "fault", "settings"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("block", "method", "fault", "settings"), [*few, *slow])
 def test_the_fault_is_found(
     block: type, method: str, fault: Callable[[Method], Method], settings: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
