@@ -33,11 +33,14 @@ def slowest_head(k: Record, p: Record) -> int:
 
 @jit
 def gather(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: int) -> None:
-    """Move a chunk from every port that has one into the half that is filled; next cycle it can be streamed."""
-    if k.filling == formed or k.filling - k.current == HALVES:
+    """Move a chunk from every port that has one into the half that is filled; next cycle it can be streamed.
+
+    The tokens of the open round are gathered as they are placed: the ports' FIFOs need not hold a whole round.
+    """
+    if k.filling - k.current == HALVES:
         return
-    first = c.schedule.first
-    tokens = first[k.filling + 1] - first[k.filling]
+    s, first, closed = c.schedule.s, c.schedule.first, k.filling < formed
+    tokens = (first[k.filling + 1] if closed else s.entries) - first[k.filling]
     missing = 0
     for port in range(p.ports):
         need = tokens * k.part_chunks[port]
@@ -45,6 +48,6 @@ def gather(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: in
             k.gathered[port] += 1
             k.popped[port] += 1
         missing += need - k.gathered[port]
-    if missing == 0:
+    if closed and missing == 0:
         k.filling += 1
         k.gathered[:] = 0

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from skipopu.cli.options import BOARD, OVERLAY, BoardName, MaxCycles, OverlayName, Settings, TraceFile
+from skipopu.cli.options import (
+    BOARD,
+    OVERLAY,
+    BoardName,
+    KvBuffer,
+    KvMap,
+    MaxCycles,
+    OverlayName,
+    Ports,
+    Settings,
+    TraceFile,
+    with_memory,
+)
 from skipopu.cli.simulation import show, timed
 from skipopu.cli.terminal import say
 
@@ -19,6 +31,9 @@ def sim(
     overlay: OverlayName = OVERLAY,
     board: BoardName = BOARD,
     settings: Settings = None,
+    ports: Ports = None,
+    kv_map: KvMap = None,
+    kv_buffer: KvBuffer = None,
     engine: Annotated[str, typer.Option(help="How to step through time.")] = ENGINES[0],
     dense: Annotated[bool, typer.Option("--dense", help="Also simulate the model without skipping.")] = False,
     max_cycles: MaxCycles = None,
@@ -34,7 +49,8 @@ def sim(
     from skipopu.trace import dense_like, read_trace
 
     _check_engine(engine)
-    loaded, parts = read_trace(trace), machine(overlay, board, settings or ())
+    given = with_memory(settings, ports, kv_map, kv_buffer)
+    loaded, parts = read_trace(trace), machine(overlay, board, given)
     check_writable(out)
     result, speed = timed("simulating", loaded, *parts, max_cycles)
     twin = timed("simulating dense", dense_like(loaded), *parts, max_cycles)[0] if dense else None

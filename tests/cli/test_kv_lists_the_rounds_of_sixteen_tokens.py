@@ -44,7 +44,7 @@ layer 2: buffer invalid, 6 rounds, 16 tokens, 0 from the buffer
   round 4: 10 p1, 11 p3 (0), 12 p2
   round 5: 13 p1 (0), 14 p3, 15 p0"""
 INTERLEAVED = """\
-layer 1: buffer invalid, 4 rounds, 16 tokens, 0 from the buffer
+layer 1: 4 rounds, 16 tokens
   round 0: 0 all, 1 all (0), 2 all, 3 all (0)
   round 1: 4 all, 5 all (0), 6 all, 7 all (0)
   round 2: 8 all, 9 all (0), 10 all, 11 all (0)
