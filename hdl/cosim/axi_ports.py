@@ -7,7 +7,7 @@ from cocotb.handle import Immediate
 from skipopu.hdl.cosim.axi_memory import serve
 from skipopu.hdl.cosim.axi_memory_state import ANSWERS, AR, AW, WORDS, AxiMemory
 from skipopu.hdl.cosim.clocks import LEVELS
-from skipopu.hdl.cosim.flags import Flags, PinFlags
+from skipopu.hdl.cosim.flags import Flags
 from skipopu.spec.overlay import HBM_BEAT_BYTES
 
 CONSTANTS = {
@@ -79,13 +79,11 @@ class AxiPort:
 
 
 class AxiPorts:
-    """All ports ``hbm__<number>__`` of a block, which has its one-bit ports as ``flags`` or, without, as pins."""
+    """All ports ``hbm__<number>__`` of a block."""
 
-    def __init__(self, dut: Any, memory: AxiMemory, flags: Flags | None = None) -> None:
-        numbers = range(len(memory.ports))
-        names = ([f"hbm__{n}__{name}" for n in numbers for name in group] for group in (ANSWERS, (*FLAGS, *READY)))
-        self._memory, self._flags = memory, flags or PinFlags(dut, *names)
-        self._ports = [AxiPort(dut, number, memory, self._flags) for number in numbers]
+    def __init__(self, dut: Any, memory: AxiMemory, flags: Flags) -> None:
+        self._memory, self._flags = memory, flags
+        self._ports = [AxiPort(dut, number, memory, flags) for number in range(len(memory.ports))]
 
     def tick(self, now: int) -> None:
         """Let the memory have its tick ``now``, after the edge that begins it, and set what answers."""

@@ -22,7 +22,7 @@ from skipopu.hdl.cosim.dma_trace import (
     WEIGHTS_VALID,
     WRITE,
 )
-from skipopu.hdl.cosim.flags import ShellFlags
+from skipopu.hdl.cosim.flags import Flags
 from skipopu.hdl.cosim.stalls import Source
 from skipopu.spec.board import Board
 
@@ -38,7 +38,7 @@ class Bench:
         self.dut, self.a = dut, a
         self.ratio, ports = int(a["ratio"]), int(a["ports"])
         self.clocks = Clocks(dut, self.ratio)
-        self.flags = ShellFlags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
+        self.flags = Flags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
         stalls = {name: a[f"stall_{name}"] for name in stall_names(ports)}
         self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, int(a["beats"]), int(a["bursts"]))
         self.axi = AxiPorts(dut, self.memory, self.flags)

@@ -1,0 +1,143 @@
+"""cocotb bench of the memory system: both clocks, the AXI memory, K/V operations; notes every event and every chunk."""
+
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.handle import Immediate
+
+from skipopu.hdl.cosim.axi_memory_state import new_axi_memory, stall_names
+from skipopu.hdl.cosim.axi_ports import AxiPorts
+from skipopu.hdl.cosim.bench import Arrays, inputs, write_outputs
+from skipopu.hdl.cosim.clocks import Clocks, reset
+from skipopu.hdl.cosim.dma_streams import words
+from skipopu.hdl.cosim.flags import Flags
+from skipopu.hdl.cosim.kv_buffer_events import DONE, OPERATION, OUTPUT
+from skipopu.spec.board import Board
+
+RESET_CYCLES = 8
+BURSTS = 1 << 12  # between two looks at the memory's log
+
+
+class Work:
+    """Sequence after sequence: write its bits, then offer its operations; the next one when all are done."""
+
+    def __init__(self, dut: Any, flags: Flags, a: Arrays) -> None:
+        self.dut, self.stalls = dut, a["stall_operation"].tolist()
+        self.payloads, self.writes = words(a["operations"]), a["writes"].tolist()
+        self.sequences = iter(zip(a["sequences"].tolist(), words(a["settings"]), strict=True))
+        self.last_write = self.last_operation = self.written = self.taken = self.done = 0
+        self.offered = False
+        self.write, self.bit, self.valid = map(flags.names_in.index, ("mask_write", "mask_bit", "kv_operation__valid"))
+        self.ready, self.over = map(flags.names_out.index, ("kv_operation__ready", "kv_done"))
+
+    def drive(self, cycle: int) -> int:
+        """This cycle's bit or operation; return the flags."""
+        if self.done == self.last_operation:
+            self._next_sequence()
+        if self.written < self.last_write:
+            return self._write(*self.writes[self.written])
+        if not self.offered and self.taken < self.last_operation and self.stalls[cycle % len(self.stalls)]:
+            self.offered = True
+            self.dut.kv_operation__payload.set(Immediate(self.payloads[self.taken]))
+        return self.offered << self.valid
+
+    def _next_sequence(self) -> None:
+        """Bits and operations that will be over with this one."""
+        ends, settings = next(self.sequences, (None, 0))
+        if ends is not None:
+            self.last_write, self.last_operation = ends
+            self.dut.kv_settings.set(Immediate(settings))
+
+    def _write(self, row: int, token: int, executed: int) -> int:
+        self.dut.mask_row.set(Immediate(row))
+        self.dut.mask_token.set(Immediate(token))
+        self.written += 1
+        return 1 << self.write | executed << self.bit
+
+    def note(self, flags: int) -> int:
+        """What moved."""
+        found = 0
+        if self.offered and flags >> self.ready & 1:
+            self.taken, self.offered, found = self.taken + 1, False, OPERATION
+        if flags >> self.over & 1:
+            self.done, found = self.done + 1, found | DONE
+        return found
+
+
+class Bench:
+    """The memory system with all that is round it, stepped a core cycle at a time."""
+
+    def __init__(self, dut: Any) -> None:
+        a = inputs()
+        self.dut, self.ratio, ports = dut, int(a["ratio"]), int(a["ports"])
+        stalls = {name: a[f"stall_{name}"] for name in stall_names(ports)}
+        self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, 0, BURSTS)
+        self.clocks = Clocks(dut, self.ratio)
+        self.flags = Flags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
+        self.axi, self.work = AxiPorts(dut, self.memory, self.flags), Work(dut, self.flags, a)
+        self.takes, self.ready = a["stall_output"].tolist(), self.flags.names_in.index("kv_output__ready")
+        self.valid, self.error = map(self.flags.names_out.index, ("kv_output__valid", "error"))
+        self.expected, self.bursts = a["expected"].tolist(), [self.memory.events[:0]]
+        self.trace: list[int] = []
+        self.outputs: list[bytes] = []
+        self.output_bytes = len(dut.kv_output__payload) // 8 + 1
+
+    async def start(self) -> None:
+        """Reset; returns just after the edge that begins cycle 0 and tick 0."""
+        self.flags.write(0)
+        await reset(self.dut, self.clocks, RESET_CYCLES * self.ratio)
+
+    async def cycle(self, cycle: int) -> None:
+        """One core cycle; the core's inputs are put on in its last tick."""
+        first, last = cycle * self.ratio, (cycle + 1) * self.ratio - 1
+        for tick in range(first, last):
+            self.axi.tick(tick)
+            await self.clocks.settle()
+            await self.clocks.edge()
+        takes = self.takes[cycle % len(self.takes)]
+        answers = self.axi.answers(last, self.flags.read())
+        self.flags.write(answers | self.work.drive(cycle) | takes << self.ready)
+        await self.clocks.settle()
+        self.note(cycle, takes)
+        await self.clocks.edge()
+
+    def note(self, cycle: int, takes: int) -> None:
+        """See what moves in this cycle, and what leaves."""
+        flags = self.flags.read()
+        found = self.work.note(flags)
+        if takes and flags >> self.valid & 1:
+            found |= OUTPUT
+            payload = self.dut.kv_output__payload.value.to_unsigned()
+            self.outputs.append(payload.to_bytes(self.output_bytes, "little"))
+        self.trace.append(found)
+        if self.memory.total[0].events >= BURSTS:
+            self.log()
+
+    def log(self) -> None:
+        """Take over the memory's log."""
+        self.bursts.append(self.memory.events[: self.memory.total[0].events].copy())
+        self.memory.total[0].events = 0
+
+    def finish(self) -> None:
+        """Leave the notes."""
+        self.log()
+        t, error = self.memory.total[0], self.flags.read() >> self.error & 1
+        outputs = np.frombuffer(b"".join(self.outputs), np.uint8).reshape(-1, self.output_bytes)
+        write_outputs(
+            trace=np.array(self.trace, np.uint8), bursts=np.concatenate(self.bursts), outputs=outputs, error=error,
+            constants=self.axi.has_constants(),
+            broken=[t.broken, t.broken_port, t.broken_tick],
+        )  # fmt: skip
+
+
+@cocotb.test()
+async def kv_buffer(dut: Any) -> None:
+    """Run as many cycles as the simulator took, or up to the first that differs."""
+    bench = Bench(dut)
+    await bench.start()
+    for cycle, expected in enumerate(bench.expected):
+        await bench.cycle(cycle)
+        if bench.trace[cycle] != expected:
+            break
+    bench.finish()

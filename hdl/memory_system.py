@@ -1,0 +1,88 @@
+"""Memory system: DMA, KV buffer and bitmask, everything between the HBM and what computes."""
+
+from typing import Any
+
+from amaranth.hdl import Module
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from skipopu.hdl.axi import address_bits, connect_channels, port_channels
+from skipopu.hdl.bitmask import Bitmask
+from skipopu.hdl.dma import Dma
+from skipopu.hdl.kv_buffer import KvBuffer
+from skipopu.hdl.kv_layout import index
+from skipopu.hdl.verilog import Block, place
+from skipopu.spec.overlay import Overlay
+
+WEIGHT_SIDE = ("weights", "write")  # streams of the DMA that keep their names
+
+
+class MemorySystem(Block):
+    """The blocks of the memory system, connected.
+
+    Parameters
+    ----------
+    overlay : all of it
+
+    Ports
+    -----
+    mask_write, mask_row, mask_token, mask_bit : in, write a bit of the bitmask
+    kv_settings : in, steady while a K/V operation runs
+    kv_operation, kv_done : K/V operations · kv_output : out, stream of chunks, see `KvBuffer`
+    weight_operation, weight_done, weights : weight operations and their words, see `Dma`
+    write, writes_pending : chunks to be written
+    error : out, a response of the memory was not OKAY
+    hbm : a port each, AXI3, HBM clock
+
+    Timing
+    ------
+    See `KvBuffer`, `Dma`, `Bitmask`.
+    """
+
+    def __init__(self, *, overlay: Overlay) -> None:
+        self._overlay = overlay
+        self._dma, self._kv, mask = Dma(overlay=overlay), KvBuffer(overlay=overlay), overlay.bitmask
+        dma, kv = self._dma.signature.members, self._kv.signature.members
+        super().__init__({
+            "mask_write": In(1), "mask_row": In(index(mask.rows)), "mask_token": In(index(mask.tokens)),
+            "mask_bit": In(1), "kv_settings": kv["settings"], "kv_operation": kv["operation"], "kv_done": Out(1),
+            "kv_output": kv["output"],
+            "weight_operation": dma["operation"], "weight_done": Out(1),
+            **{name: dma[name] for name in (*WEIGHT_SIDE, "writes_pending", "error", "hbm")},
+        })  # fmt: skip
+
+    def elaborate(self, platform: Any) -> Module:
+        """Three blocks and their wires."""
+        m = Module()
+        dma, kv, mask = place(m, "dma", self._dma), place(m, "kv_buffer", self._kv), self._bitmask(m)
+        for port in range(self._overlay.dma.hbm_ports):
+            connect(m, kv.kv_request[port], dma.kv_request[port])
+            connect(m, dma.kv_chunk[port], kv.kv_chunk[port])
+        m.d.comb += [
+            mask.scan_enable.eq(kv.scan_enable), mask.scan_row.eq(kv.scan_row), mask.scan_token.eq(kv.scan_token),
+            kv.scan_bits.eq(mask.scan_bits),
+        ]  # fmt: skip
+        self._outside(m, dma, kv)
+        return m
+
+    def _bitmask(self, m: Module) -> Any:
+        mask = place(m, "bitmask", Bitmask(rows=self._overlay.bitmask.rows, tokens=self._overlay.bitmask.tokens))
+        m.d.comb += [
+            mask.write.eq(self.mask_write), mask.write_row.eq(self.mask_row), mask.write_token.eq(self.mask_token),
+            mask.write_bit.eq(self.mask_bit),
+        ]  # fmt: skip
+        return mask
+
+    def _outside(self, m: Module, dma: Any, kv: Any) -> None:
+        """What leaves the memory system."""
+        connect(m, flipped(self.kv_operation), kv.operation)
+        connect(m, kv.output, flipped(self.kv_output))
+        connect(m, flipped(self.weight_operation), dma.operation)
+        connect(m, dma.weights, flipped(self.weights))
+        connect(m, flipped(self.write), dma.write)
+        m.d.comb += [
+            kv.settings.eq(self.kv_settings), self.kv_done.eq(kv.done), self.weight_done.eq(dma.done),
+            self.writes_pending.eq(dma.writes_pending), self.error.eq(dma.error),
+        ]  # fmt: skip
+        channels = port_channels(address_bits(self._overlay.dma.hbm_ports))
+        for outer, inner in zip(self.hbm, dma.hbm, strict=True):
+            connect_channels(m, channels, outer, inner)
