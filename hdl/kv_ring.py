@@ -18,7 +18,7 @@ class KvRing(Block):
 
     Ports
     -----
-    vector, bank_slots : in, chunks of a K vector, tokens a bank holds
+    vector, bank_slots : in, chunks of a K vector, tokens a bank holds: not more than fit, with their V
     start : in, an operation begins · resume : in, with what was saved, else with an empty ring
     read, keep : in, a token is read from the head, one is kept behind the last
     save : in, the next layer resumes here
