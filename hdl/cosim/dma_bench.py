@@ -5,11 +5,9 @@ from typing import Any
 import cocotb
 import numpy as np
 
+from skipopu.hdl.cosim.axi_bench import AxiBench
 from skipopu.hdl.cosim.axi_memory_contents import contents
-from skipopu.hdl.cosim.axi_memory_state import new_axi_memory, stall_names
-from skipopu.hdl.cosim.axi_ports import AxiPorts
 from skipopu.hdl.cosim.bench import inputs, write_outputs
-from skipopu.hdl.cosim.clocks import Clocks, reset
 from skipopu.hdl.cosim.dma_streams import KvPort, Offers, words
 from skipopu.hdl.cosim.dma_trace import (
     DONE,
@@ -22,26 +20,18 @@ from skipopu.hdl.cosim.dma_trace import (
     WEIGHTS_VALID,
     WRITE,
 )
-from skipopu.hdl.cosim.flags import Flags
 from skipopu.hdl.cosim.stalls import Source
-from skipopu.spec.board import Board
 
-RESET_CYCLES = 8
 NOTED = ((DONE, "done"), (PENDING, "writes_pending"), (ERROR, "error"))
 
 
-class Bench:
-    """Sources and sinks round the block, stepped a core cycle at a time."""
+class Bench(AxiBench):
+    """Sources and sinks round the block."""
 
     def __init__(self, dut: Any) -> None:
-        a = inputs()
-        self.dut, self.a = dut, a
-        self.ratio, ports = int(a["ratio"]), int(a["ports"])
-        self.clocks = Clocks(dut, self.ratio)
-        self.flags = Flags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
-        stalls = {name: a[f"stall_{name}"] for name in stall_names(ports)}
-        self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, int(a["beats"]), int(a["bursts"]))
-        self.axi = AxiPorts(dut, self.memory, self.flags)
+        self.a = a = inputs()
+        super().__init__(dut, a, int(a["beats"]), int(a["bursts"]))
+        ports = int(a["ports"])
         self.kv = [KvPort(dut, number, self.flags, a) for number in range(ports)]
         self.sources = [
             (place, Offers(dut, name, Source(words(a[f"{name}s"]), a[f"stall_{name}"]), self.flags))
@@ -54,23 +44,6 @@ class Bench:
         self.trace = np.zeros(int(a["cycles"]), np.int64)
         self.words: list[int] = []
 
-    async def start(self) -> None:
-        """Reset; returns just after the edge that begins cycle 0 and tick 0."""
-        self.flags.write(0)
-        await reset(self.dut, self.clocks, RESET_CYCLES * self.ratio)
-
-    async def cycle(self, cycle: int) -> None:
-        """One core cycle; the core's inputs are put on in its last tick."""
-        first, last = cycle * self.ratio, (cycle + 1) * self.ratio - 1
-        for tick in range(first, last):
-            self.axi.tick(tick)
-            await self.clocks.settle()
-            await self.clocks.edge()
-        self.flags.write(self.axi.answers(last, self.flags.read()) | self.drive(cycle))
-        await self.clocks.settle()
-        self.trace[cycle] = self.note(cycle, self.flags.read())
-        await self.clocks.edge()
-
     def drive(self, cycle: int) -> int:
         """Put this cycle's payloads on the core's ports; return the flags."""
         flags = self.may_pop[cycle % len(self.may_pop)] << self.pop
@@ -80,7 +53,7 @@ class Bench:
             flags |= port.drive(cycle)
         return int(flags)
 
-    def note(self, cycle: int, flags: int) -> int:
+    def note(self, cycle: int, flags: int) -> None:
         """See what moves in this cycle."""
         found = 0
         for place, source in self.sources:
@@ -94,7 +67,7 @@ class Bench:
                 self.words.append(self.dut.weights__payload.value.to_unsigned())
         for number, port in enumerate(self.kv):
             found |= port.note(cycle, flags) << len(EVENTS) + number * len(PORT_EVENTS)
-        return found
+        self.trace[cycle] = found
 
     def finish(self) -> None:
         """Leave the notes."""

@@ -6,16 +6,12 @@ import cocotb
 import numpy as np
 from cocotb.handle import Immediate
 
-from skipopu.hdl.cosim.axi_memory_state import new_axi_memory, stall_names
-from skipopu.hdl.cosim.axi_ports import AxiPorts
+from skipopu.hdl.cosim.axi_bench import AxiBench
 from skipopu.hdl.cosim.bench import Arrays, inputs, write_outputs
-from skipopu.hdl.cosim.clocks import Clocks, reset
 from skipopu.hdl.cosim.dma_streams import words
 from skipopu.hdl.cosim.flags import Flags
 from skipopu.hdl.cosim.kv_buffer_events import DONE, OPERATION, OUTPUT
-from skipopu.spec.board import Board
 
-RESET_CYCLES = 8
 BURSTS = 1 << 12  # between two looks at the memory's log
 
 
@@ -65,17 +61,13 @@ class Work:
         return found
 
 
-class Bench:
-    """The memory system with all that is round it, stepped a core cycle at a time."""
+class Bench(AxiBench):
+    """The memory system with all that is round it."""
 
     def __init__(self, dut: Any) -> None:
         a = inputs()
-        self.dut, self.ratio, ports = dut, int(a["ratio"]), int(a["ports"])
-        stalls = {name: a[f"stall_{name}"] for name in stall_names(ports)}
-        self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, 0, BURSTS)
-        self.clocks = Clocks(dut, self.ratio)
-        self.flags = Flags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
-        self.axi, self.work = AxiPorts(dut, self.memory, self.flags), Work(dut, self.flags, a)
+        super().__init__(dut, a, 0, BURSTS)
+        self.work = Work(dut, self.flags, a)
         self.takes, self.ready = a["stall_output"].tolist(), self.flags.names_in.index("kv_output__ready")
         self.valid, self.error = map(self.flags.names_out.index, ("kv_output__valid", "error"))
         self.expected, self.bursts = a["expected"].tolist(), [self.memory.events[:0]]
@@ -83,30 +75,15 @@ class Bench:
         self.outputs: list[bytes] = []
         self.output_bytes = len(dut.kv_output__payload) // 8 + 1
 
-    async def start(self) -> None:
-        """Reset; returns just after the edge that begins cycle 0 and tick 0."""
-        self.flags.write(0)
-        await reset(self.dut, self.clocks, RESET_CYCLES * self.ratio)
+    def drive(self, cycle: int) -> int:
+        """Offer work, take the output or not."""
+        takes = int(self.takes[cycle % len(self.takes)])
+        return self.work.drive(cycle) | takes << self.ready
 
-    async def cycle(self, cycle: int) -> None:
-        """One core cycle; the core's inputs are put on in its last tick."""
-        first, last = cycle * self.ratio, (cycle + 1) * self.ratio - 1
-        for tick in range(first, last):
-            self.axi.tick(tick)
-            await self.clocks.settle()
-            await self.clocks.edge()
-        takes = self.takes[cycle % len(self.takes)]
-        answers = self.axi.answers(last, self.flags.read())
-        self.flags.write(answers | self.work.drive(cycle) | takes << self.ready)
-        await self.clocks.settle()
-        self.note(cycle, takes)
-        await self.clocks.edge()
-
-    def note(self, cycle: int, takes: int) -> None:
+    def note(self, cycle: int, flags: int) -> None:
         """See what moves in this cycle, and what leaves."""
-        flags = self.flags.read()
         found = self.work.note(flags)
-        if takes and flags >> self.valid & 1:
+        if self.takes[cycle % len(self.takes)] and flags >> self.valid & 1:
             found |= OUTPUT
             payload = self.dut.kv_output__payload.value.to_unsigned()
             self.outputs.append(payload.to_bytes(self.output_bytes, "little"))

@@ -1,13 +1,13 @@
 """One fault at a time in the RTL of the DMA: the co-simulation must end in a difference."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 from amaranth.hdl import Const, Value
 
-from skipopu.hdl import async_fifo, gray_count, verilog
+from skipopu.hdl import async_fifo, gray_count
 from skipopu.hdl.async_fifo import AsyncFifo
 from skipopu.hdl.cosim.dma import cosimulate
 from skipopu.hdl.gray_count import GrayCount
@@ -20,6 +20,7 @@ from skipopu.spec.overlay import Overlay
 
 Method = Callable[..., Any]
 BURSTS, SEED = 1200, 3
+pytestmark = pytest.mark.usefixtures("converted_anew")
 
 
 def not_gray(_: Method) -> Method:
@@ -96,19 +97,6 @@ MORE: dict[str, Fault] = {
 }
 slow = [pytest.param(*fault, id=name, marks=pytest.mark.slow) for name, fault in MORE.items()]
 few = [pytest.param(*fault, id=name) for name, fault in FAULTS.items()]
-
-
-@pytest.fixture(autouse=True)
-def _no_conversion_is_kept() -> Iterator[None]:
-    """Blocks are converted once a process: not across a fault."""
-    _forget()
-    yield
-    _forget()
-
-
-def _forget() -> None:
-    verilog._converted.cache_clear()
-    verilog._written.clear()
 
 
 @pytest.mark.slow

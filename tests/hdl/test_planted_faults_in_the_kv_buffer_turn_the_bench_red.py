@@ -1,29 +1,15 @@
 """One fault at a time in the RTL of the KV buffer: the co-simulation must end in a difference."""
 
-from collections.abc import Iterator
 
 import pytest
 from kv_buffer_faults import FAULTS, MORE_FAULTS, ONE_BANK, Replacement
 
-from skipopu.hdl import verilog
 from skipopu.hdl.cosim.difference import Difference
 from skipopu.hdl.cosim.kv_buffer import cosimulate
 from skipopu.spec.overlay import Overlay
 
 BURSTS, SEED = 2500, 3
-
-
-@pytest.fixture(autouse=True)
-def _no_conversion_is_kept() -> Iterator[None]:
-    """Blocks are converted once a process: not across a fault."""
-    _forget()
-    yield
-    _forget()
-
-
-def _forget() -> None:
-    verilog._converted.cache_clear()
-    verilog._written.clear()
+pytestmark = pytest.mark.usefixtures("converted_anew")
 
 
 @pytest.mark.slow

@@ -1,12 +1,11 @@
 """One fault at a time in the RTL of the PE array: the co-simulation must end in a difference."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from amaranth.hdl import Const, Mux, Value
 
-from skipopu.hdl import verilog
 from skipopu.hdl.accumulation_tree import AccumulationTree
 from skipopu.hdl.alignment import Alignment
 from skipopu.hdl.conversion import Conversion
@@ -20,6 +19,7 @@ from skipopu.spec.overlay import Overlay
 
 Method = Callable[..., Any]
 TILES, SEED = 300, 3
+pytestmark = pytest.mark.usefixtures("converted_anew")
 
 
 def no_auxiliary(_: Method) -> Method:
@@ -93,19 +93,6 @@ MORE: dict[str, Fault] = {
 }
 few = [pytest.param(*fault, id=name) for name, fault in FAULTS.items()]
 slow = [pytest.param(*fault, id=name, marks=pytest.mark.slow) for name, fault in MORE.items()]
-
-
-@pytest.fixture(autouse=True)
-def _no_conversion_is_kept() -> Iterator[None]:
-    """Blocks are converted once a process: not across a fault."""
-    _forget()
-    yield
-    _forget()
-
-
-def _forget() -> None:
-    verilog._converted.cache_clear()
-    verilog._written.clear()
 
 
 def test_without_a_fault_it_is_green() -> None:
