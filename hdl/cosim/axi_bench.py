@@ -1,5 +1,6 @@
 """The part of a bench that all blocks with AXI ports share: both clocks, the flags, a memory behind the ports."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from skipopu.hdl.cosim.axi_memory_state import new_axi_memory, stall_names
@@ -12,7 +13,7 @@ from skipopu.spec.board import Board
 RESET_CYCLES = 8
 
 
-class AxiBench:
+class AxiBench(ABC):
     """A block in its `Shell`, stepped a core cycle at a time; who inherits says what is driven and what is noted.
 
     ``a`` : what the bench is given. ``beats``, ``bursts`` : as `new_axi_memory` takes them.
@@ -43,10 +44,10 @@ class AxiBench:
         self.note(cycle, self.flags.read())
         await self.clocks.edge()
 
+    @abstractmethod
     def drive(self, cycle: int) -> int:
         """Put this cycle's payloads on the core's ports; return the flags."""
-        raise NotImplementedError
 
+    @abstractmethod
     def note(self, cycle: int, flags: int) -> None:
         """See what moves in this cycle."""
-        raise NotImplementedError
