@@ -10,6 +10,7 @@ from skipopu.numerics.floating_point import FP16, FP32, Format
 from skipopu.numerics.jit import jit
 
 HALVES = (32, 16, 8, 4, 2, 1)  # steps of the search for the leading one
+ALL = 62  # bits to drop, of which nothing remains
 
 
 def psum_format(arithmetic: Arithmetic) -> Format:
@@ -33,14 +34,14 @@ def round_magnitude(negative: bool, magnitude: int, exponent: int, nearest: bool
     """Return the bits of ±magnitude · 2^exponent in ``form``, rounded once; zero keeps its sign.
 
     ``nearest``: to nearest, ties to even, overflow to infinity; else toward zero, overflow to the
-    largest number. ``magnitude`` is below 2^61 and at most 61 bits are dropped.
+    largest number. ``magnitude`` is below 2^61.
     """
     sign = form.sign if negative else 0
     if magnitude == 0:  # no leading one to go by
         return sign
     # exponent of the result's leading bit, not below that of the smallest normal number
     leading = max(exponent + bit_length(magnitude) - 1, 1 - form.bias)
-    drop = leading - form.fraction_bits - exponent
+    drop = min(leading - form.fraction_bits - exponent, ALL)
     if drop <= 0:
         kept = magnitude << -drop
     else:

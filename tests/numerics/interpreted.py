@@ -16,6 +16,13 @@ API = {
     "psum": ["accumulate", "drain"],
     "matmul": ["matmul"],
     "conversion": ["convert"],
+    "exponential": ["exponentials"],
+    "reciprocal": ["reciprocals", "reciprocal_roots"],
+    "silu": ["silus"],
+    "softmax": ["softmax_state", "add_scores", "probabilities"],
+    "normalization": ["rms_norm"],
+    "rotary": ["rotate"],
+    "router": ["executed"],
     "packing_check": ["fp16_wrong", "int4_wrong", "fp16_mismatches", "int4_mismatches"],
 }
 
