@@ -1,4 +1,4 @@
-"""Errors of the NPE's functions over all FP16 inputs, against extended precision: ``python -m skipopu.numerics.ulp``."""
+"""Errors of the NPE's functions on all FP16 inputs, against extended precision: ``python -m skipopu.numerics.ulp``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
