@@ -2,8 +2,8 @@
 
 import inspect
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skipopu.hdl.netlist import Port
@@ -11,7 +11,11 @@ from skipopu.hdl.verilog import Block
 from skipopu.spec.error import SpecError
 
 ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*) : (?:(?:in|out), )?(?P<text>.*)$")
-CLOCKING = {"clk": "core clock, rising edge", "rst": "reset, active high, synchronous"}
+INDEX = re.compile(r"__\d+__")
+CLOCKING = {
+    "clk": "core clock, rising edge", "rst": "reset, active high, synchronous",
+    "hbm_clk": "HBM clock, rising edge", "hbm_rst": "reset of the HBM clock, active high, synchronous",
+}  # fmt: skip
 HANDSHAKE = {"valid": "the payload is there", "ready": "the payload is taken, if it is there"}
 
 
@@ -42,6 +46,16 @@ class Datasheet:
     summary: str
     timing: str
     ports: tuple[DescribedPort, ...]
+
+
+def folded(ports: Iterable[DescribedPort]) -> Iterator[DescribedPort]:
+    """Yield ``ports``, those of an array once, with ``*`` for the index."""
+    seen = set()
+    for port in ports:
+        name = INDEX.sub("__*__", port.name)
+        if name not in seen:
+            seen.add(name)
+            yield replace(port, name=name)
 
 
 def datasheet(block: Block, ports: tuple[Port, ...]) -> Datasheet:

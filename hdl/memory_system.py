@@ -25,13 +25,18 @@ class MemorySystem(Block):
 
     Ports
     -----
-    mask_write, mask_row, mask_token, mask_bit : in, write a bit of the bitmask
+    mask_write, mask_row, mask_token, mask_bit : in, write a bit of the bitmask: a layer's K/V of a token are executed
     kv_settings : in, steady while a K/V operation runs
-    kv_operation, kv_done : K/V operations · kv_output : out, stream of chunks, see `KvBuffer`
-    weight_operation, weight_done, weights : weight operations and their words, see `Dma`
-    write, writes_pending : chunks to be written
-    error : out, a response of the memory was not OKAY
-    hbm : a port each, AXI3, HBM clock
+    kv_operation : in, stream of KV_READ: K of a layer, then V of it
+    kv_done : out, the K/V operation has ended
+    kv_output : out, stream: a chunk of every lane in the mask, HBM ports first, then banks
+    weight_operation : in, stream: address within every port, chunks of every port
+    weight_done : out, all bursts of the operation are asked for
+    weights : out, stream of words: a chunk of every port, that of port 0 lowest
+    write : in, stream of chunks and their ports; with the last of a burst its address and length
+    writes_pending : out, a write burst is not known to be acknowledged
+    error : out, a response of the memory was not OKAY; stays
+    hbm : a port each, AXI3, HBM clock; port p addresses p · 256 MiB and up
 
     Timing
     ------

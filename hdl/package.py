@@ -15,8 +15,10 @@ from skipopu.spec.overlay import Overlay
 
 if TYPE_CHECKING:
     from skipopu.hdl.synthesis import Cells
+    from skipopu.hdl.verilog import Block
 
-BLOCKS = ("pe_array",)
+BLOCKS = ("pe_array", "memory_system")
+PE_ARRAY = BLOCKS[0]
 PAIR = "column_pair"  # the module that is synthesised: two columns, which share their slices
 README, SUMMARY = "README.md", "summary.json"
 SHOWN_HASH = 16
@@ -70,10 +72,16 @@ class Package:
         )
 
     def _constraints(self) -> str:
-        mhz = self.overlay.clock.core_mhz
-        return (
-            f"# Core clock of overlay {self.overlay.name}: clock.core_mhz = {mhz:g}; rounded down\n"
+        clock = self.overlay.clock
+        core = (
+            f"# Core clock of overlay {self.overlay.name}: clock.core_mhz = {clock.core_mhz:g}; rounded down\n"
             f"create_clock -name clk -period {self.period_ns:.3f} [get_ports clk]\n"
+        )
+        if all(port.name != "hbm_clk" for port in self.sheet.ports):
+            return core
+        return core + (
+            f"# HBM clock: clock.hbm_ratio = {clock.hbm_ratio} times as fast, from the same source, edges aligned\n"
+            f"create_clock -name hbm_clk -period {self.period_ns / clock.hbm_ratio:.3f} [get_ports hbm_clk]\n"
         )
 
 
@@ -82,20 +90,35 @@ def package(block: str, overlay: Overlay, board: Board, sha256: str, *, primitiv
 
     ``primitive``: the vendor's DSP48E2 instead of its behavioural model.
     """
-    from skipopu.hdl.pe_array import PeArray
     from skipopu.hdl.verilog import emit
 
-    if block not in BLOCKS:
-        raise SpecError(f"rtl {block}: no such block; expected one of: {', '.join(BLOCKS)}")
-    top = PeArray(overlay=overlay, primitive=primitive)
+    top = _block(block, overlay, primitive)
     texts = emit(top)
     netlists = read_netlist(texts)
     sheet = datasheet(top, netlists[block].ports)
     return Package(block, overlay, board, sha256, primitive, texts, sheet, netlists)
 
 
+def _block(block: str, overlay: Overlay, primitive: bool) -> "Block":
+    from skipopu.hdl.memory_system import MemorySystem
+    from skipopu.hdl.pe_array import PeArray
+
+    if block not in BLOCKS:
+        raise SpecError(f"rtl {block}: no such block; expected one of: {', '.join(BLOCKS)}")
+    if block == PE_ARRAY:
+        return PeArray(overlay=overlay, primitive=primitive)
+    if primitive:
+        raise SpecError(f"rtl {block}: --primitive is for DSP slices, of which it has none; leave it out")
+    return MemorySystem(overlay=overlay)
+
+
 def with_synthesis(made: Package) -> Package:
-    """Add what yosys makes of a pair of columns with vendor primitives; SynthesisError if it fails."""
+    """Add what yosys makes of a pair of columns with vendor primitives; SynthesisError if it fails.
+
+    SpecError for a block without columns.
+    """
+    if made.block != PE_ARRAY:
+        raise SpecError(f"rtl {made.block}: --synth is for the columns of {PE_ARRAY}; leave it out")
     from skipopu.hdl.column_pair import ColumnPair
     from skipopu.hdl.synthesis import synthesise
     from skipopu.hdl.verilog import emit

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skipopu.hdl.synthesis import Cells, total
 from skipopu.spec import resources
+from skipopu.spec.memory_bits import memories
 from skipopu.spec.resource_terms import Estimate
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Count:
 
 @dataclass(frozen=True)
 class ModuleFacts:
-    """One module: places it stands in, flip-flop bits and model of one; nothing specified for a slice."""
+    """One module: places it stands in, flip-flop bits and model of one, where there is one; none for a slice."""
 
     name: str
     instances: int
@@ -38,6 +39,33 @@ class ModuleFacts:
 
 
 def counts(made: "Package") -> tuple[Count, ...]:
+    """What can be counted of the whole block."""
+    return _array_counts(made) if is_array(made) else _memory_counts(made)
+
+
+def is_array(made: "Package") -> bool:
+    """There is a model of every module; else only of its memories."""
+    return made.block == "pe_array"
+
+
+def _memory_counts(made: "Package") -> tuple[Count, ...]:
+    """AXI ports and bits of the large memories."""
+    places, specified = made.totals.instances, memories(made.overlay)
+    bits = {
+        name: places[name] * sum(memory.words * memory.bits for memory in netlist.memories.values())
+        for name, netlist in made.netlists.items()
+    }
+    kinds = {
+        "kv_bank": specified.invariance_buffer, "async_fifo_hbm_to_core": specified.chunk_fifos,
+        "write_data": specified.write_data, "bitmask": specified.bitmask,
+    }  # fmt: skip
+    ports = sum(port.name.startswith("hbm__") and port.name.endswith("__araddr") for port in made.sheet.ports)
+    found = (Count(f"bits of {kind}", sum(n for name, n in bits.items() if name.startswith(kind)), expected)
+             for kind, expected in kinds.items())  # fmt: skip
+    return (Count("AXI3 ports", ports, made.overlay.dma.hbm_ports), *found)
+
+
+def _array_counts(made: "Package") -> tuple[Count, ...]:
     """Slices, multipliers and flip-flops of the whole, those inside slices not counted."""
     found, overlay = made.totals, made.overlay
     slices = {name: count for name, count in found.instances.items() if name.startswith(SLICE)}
@@ -52,7 +80,7 @@ def counts(made: "Package") -> tuple[Count, ...]:
 
 def modules(made: "Package") -> tuple[ModuleFacts, ...]:
     """Every module, children first."""
-    known = {module.name: module for module in resources.modules(made.overlay)}
+    known = {module.name: module for module in resources.modules(made.overlay)} if is_array(made) else {}
     places = made.totals.instances
     return tuple(
         ModuleFacts(
@@ -72,7 +100,7 @@ def deviations(made: "Package") -> Iterator[str]:
     rows += [
         (f"flip-flop bits of {module.name}", module.flip_flop_bits, module.specified_flip_flop_bits)
         for module in modules(made)
-        if not module.name.startswith(SLICE)
+        if is_array(made) and not module.name.startswith(SLICE)
     ]
     if made.synthesis is not None:
         there = synthesised(made.synthesis).estimate.dsp48e2
@@ -111,13 +139,13 @@ def summary(made: "Package") -> dict[str, Any]:
         "board": made.board.name,
         "primitive": made.primitive,
         "clock": {"mhz": overlay.clock.core_mhz, "period_ns": made.period_ns},
-        "latency": latency(made) | {"total": overlay.pe_latency},
+        "latency": latency(made) | {"total": overlay.pe_latency} if is_array(made) else None,
         "ports": [asdict(port) for port in made.sheet.ports],
         "modules": [asdict(module) for module in modules(made)],
         "counts": [asdict(count) for count in counts(made)],
         "memory_bits": made.totals.memory_bits,
-        "model": asdict(resources.pe_array(overlay)),
-        "percent_of_board": percent(made),
+        "model": asdict(resources.pe_array(overlay)) if is_array(made) else None,
+        "percent_of_board": percent(made) if is_array(made) else None,
         "synthesis": None if made.synthesis is None else _synthesis(made),
     }
 

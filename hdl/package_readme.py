@@ -5,7 +5,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from skipopu.hdl.package_facts import latency, modules, percent
+from skipopu.hdl.datasheet import folded
+from skipopu.hdl.package_facts import counts, is_array, latency, modules, percent
 from skipopu.spec import resources
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ MODELS = (
     "The DSP slices are behavioural models: any Verilog simulator runs these files.",
     "The DSP slices are the vendor's primitive: a simulator needs `DSP48E2` of Vivado's unisims as well.",
 )
+PLAIN = "Any Verilog simulator runs these files. Both clocks come from one source: drive aligned edges in one step."
+URAM = "Banks of the invariance buffer carry `ram_style = \"ultra\"`; synchronisers carry `ASYNC_REG`."
 SLICES = (
     "For implementation write the files with `--primitive`: a model of a slice need not become one.",
     "A `DSP48E2` is one slice with the registers its attributes name; nothing has to be inferred.",
@@ -46,7 +49,8 @@ SLICES = (
 
 def readme(made: "Package") -> str:
     """Return the text, Markdown."""
-    parts = (_head(made), _ports(made), _timing(made), _modules(made), _resources(made), _use(made))
+    resources_of_it = _resources(made) if is_array(made) else _memories(made)
+    parts = (_head(made), _ports(made), _timing(made), _modules(made), resources_of_it, _use(made))
     return "\n".join(parts)
 
 
@@ -61,17 +65,20 @@ def _head(made: "Package") -> str:
 
 
 def _ports(made: "Package") -> str:
-    rows = [(f"`{p.name}`", p.direction, str(p.bits), p.meaning) for p in made.sheet.ports]
+    ports = list(folded(made.sheet.ports))
+    rows = [(f"`{p.name}`", p.direction, str(p.bits), p.meaning) for p in ports]
     text = f"## Ports\n\n{_table(('port', 'direction', 'bits', 'meaning'), rows)}"
     fields = [
         (f"`{p.name}`", f.name, f"{f.high}:{f.low}" if f.high > f.low else str(f.low))
-        for p in made.sheet.ports
+        for p in ports
         for f in p.fields
     ]
     return text + f"\n{_table(('port', 'field', 'bits'), fields)}"
 
 
 def _timing(made: "Package") -> str:
+    if not is_array(made):
+        return f"## Timing\n\n{made.sheet.timing}\n"
     steps = " + ".join(f"{name} {cycles}" for name, cycles in latency(made).items())
     mhz = made.overlay.clock.core_mhz
     return (
@@ -104,8 +111,14 @@ def _resources(made: "Package") -> str:
     )
 
 
+def _memories(made: "Package") -> str:
+    rows = [(count.what, f"{count.verilog:,}", f"{count.specified:,}") for count in counts(made)]
+    return f"## Memories\n\n{_table(('', 'Verilog', 'specified'), rows)}"
+
+
 def _use(made: "Package") -> str:
-    return USE.format(top=made.block, models=MODELS[made.primitive], slices=SLICES[made.primitive])
+    models, slices = (MODELS[made.primitive], SLICES[made.primitive]) if is_array(made) else (PLAIN, URAM)
+    return USE.format(top=made.block, models=models, slices=slices)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -20,7 +20,7 @@ WHOLE = 100  # per cent
 
 
 def rtl(
-    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay; there is pe_array.")],
+    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay: pe_array or memory_system.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory for the files.")],
     overlay: OverlayName = "tiny",
     board: BoardName = BOARD,
@@ -97,34 +97,43 @@ def _write(made: "Package", out: Path) -> None:
 
 
 def _show(made: "Package", out: Path) -> None:
+    from skipopu.hdl.datasheet import folded
     from skipopu.hdl.package import SHOWN_HASH
-    from skipopu.hdl.package_facts import counts, latency, percent
+    from skipopu.hdl.package_facts import counts, is_array
 
     overlay = made.overlay
     mhz = overlay.clock.core_mhz
     say(f"{made.block} of overlay {overlay.name}, parameters {made.sha256[:SHOWN_HASH]}, {mhz:g} MHz\n")
-    ports = [(p.name, p.direction, str(p.bits), p.meaning) for p in made.sheet.ports]
+    ports = [(p.name, p.direction, str(p.bits), p.meaning) for p in folded(made.sheet.ports)]
     say(columns([("port", "", "bits", ""), *ports]) + "\n")
     say(columns(_modules(made)) + "\n")
     rows = [(c.what, f"{c.verilog:,}", f"{c.specified:,}") for c in counts(made)]
     say(columns([("", "Verilog", "specified"), *rows]) + "\n")
+    if is_array(made):
+        _show_array(made)
+    say(f"Verilog: {out / f'{made.block}.f'}, {len(made.texts)} files")
+
+
+def _show_array(made: "Package") -> None:
+    """Latency and resources of the PE array."""
+    from skipopu.hdl.package_facts import latency, percent
+
     steps = " + ".join(f"{name} {cycles}" for name, cycles in latency(made).items())
-    say(f"row issued to sum in PSUM: {steps} = {overlay.pe_latency} cycles\n")
+    say(f"row issued to sum in PSUM: {steps} = {made.overlay.pe_latency} cycles\n")
     say(columns(_resources(made)) + "\n")
     if over := [name for name, share in percent(made).items() if share > WHOLE]:
         say(f"does not fit on {made.board.name} by this model: {', '.join(over)}\n")
-    say(f"Verilog: {out / f'{made.block}.f'}, {len(made.texts)} files")
 
 
 def _modules(made: "Package") -> list[tuple[str, ...]]:
     """Every module; flip-flops of a slice are its own affair."""
-    from skipopu.hdl.package_facts import modules
+    from skipopu.hdl.package_facts import is_array, modules
 
     rows: list[tuple[str, ...]] = [("module", "instances", "flip-flop bits", "specified")]
     for m in modules(made):
         specified = "slice" if m.specified_flip_flop_bits is None else f"{m.specified_flip_flop_bits:,}"
         rows.append((m.name, f"{m.instances:,}", f"{m.flip_flop_bits:,}", specified))
-    return rows
+    return rows if is_array(made) else [row[:-1] for row in rows]
 
 
 def _resources(made: "Package") -> list[tuple[str, ...]]:

