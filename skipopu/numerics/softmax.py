@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.numerics.conversion import round_magnitude
-from skipopu.numerics.exponential import ARGUMENT_LIMIT, POWERS, exponential, unbounded_argument
+from skipopu.numerics.exponential import POWERS, bounded, exponential, unbounded_argument
 from skipopu.numerics.floating_point import FP16, FP32, bits_of, exponent_of, is_nan, significand_of
 from skipopu.numerics.jit import jit
 from skipopu.numerics.line_table import FRACTION_BITS, LineTable
@@ -58,7 +58,7 @@ def larger(a: int, b: int) -> int:
 def power_below(score: int, maximum: int, powers: LineTable) -> tuple[int, int]:
     """Return e^(score − maximum), at most about 1, as `exponential` does."""
     difference = unbounded_argument(score) - unbounded_argument(maximum)
-    return exponential(max(difference, -ARGUMENT_LIMIT), powers)
+    return exponential(bounded(difference), powers)
 
 
 @jit
