@@ -1,16 +1,14 @@
 """The four memory configurations of SkipOPU §5.4 over the same masks, one after the other or in two processes."""
 
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skipopu.program.context import resolve
 from skipopu.results.kv_reads import read_kv
 from skipopu.results.kv_record import trace_facts
+from skipopu.results.processes import in_processes
 from skipopu.results.quantity import number, quantity, times
 from skipopu.results.summary import ratio
 from skipopu.sim.error import SimulationError
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from skipopu.spec.overlay import Overlay
     from skipopu.trace import Trace
 
-PROCESSES = 2
 INTERLEAVED, TOKEN_WISE = "kv_buffer.map=interleaved", "kv_buffer.map=token_wise"
 OFF, ON = "kv_buffer.enabled=false", "kv_buffer.enabled=true"
 DENSE = ("dense, interleaved", (INTERLEAVED, OFF))
@@ -88,28 +85,10 @@ def run(job: Job) -> dict[str, Any]:
 
 def run_all(rows: Sequence[Job], progress: Callable[[int, int], None] | None = None) -> list[dict[str, Any]]:
     """Stream all rows in two processes and return their figures in the order of ``rows``, with their speed-ups."""
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(min(PROCESSES, len(rows)), spawn, _end_silently) as pool:
-        futures = [pool.submit(run, job) for job in rows]
-        try:
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                if progress is not None:
-                    progress(done, len(rows))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in active_children():
-                process.terminate()
-            raise
-        found = [future.result() for future in futures]
+    found = in_processes(run, rows, progress)
     for job, figures in zip(rows, found, strict=True):
         figures["speedup"] = ratio(found[job.baseline]["seconds_per_token"], figures["seconds_per_token"])
     return found
-
-
-def _end_silently() -> None:
-    """An interrupt is told once, by the command's own process."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def table(found: Sequence[Mapping[str, Any]]) -> str:
