@@ -17,7 +17,7 @@ from skipopu.sim.dram import Dram
 from skipopu.sim.hbm import new_hbm
 from skipopu.sim.work import Work
 from skipopu.spec.board import Board
-from skipopu.spec.ledger import Block, Cause, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
 from skipopu.spec.overlay import Overlay
 
 MAX_PORTS = 64  # bound of dma.hbm_ports
@@ -54,6 +54,7 @@ ENGINES_STATE = [  # each [engine]
 ]
 COUNTS = [
     ("ledger", "i8", (len(Phase), len(Block), len(Cause))),
+    ("parts", "i8", (len(Phase), len(Part), len(Cause))),  # the PE array's row of it, by the instruction that waits
     ("traffic", "i8", (len(Phase), len(Traffic))),
     ("buffer_bytes", "i8", (len(Phase),)),
     ("window", "i8", (len(Traffic),)),  # bytes since the last multiple of window_cycles
@@ -118,6 +119,8 @@ APPEND = [
 PE = [
     "instruction", "tiles", "depth", "rows",  # the operation: its loop bounds
     "tile", "row", "cause", "reads", "stream_tiles", "lane_taken",
+    "part",  # Part of the instruction that is at work or the next to be
+    "following",  # of the one after it
 ]  # fmt: skip
 # Ping-pong halves n & 1 have the first cycle in which they can be read or written.
 KER = [
@@ -192,6 +195,7 @@ def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, wa
     kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
     pe.instruction = kv.pushed = -1
     npe.finish[:] = FAR
+    pe.following = first_part(program, work)
     ports, dma = new_ports(overlay)
     total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
     return Machine(
@@ -201,6 +205,12 @@ def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, wa
         psum=record(PSUM), npe=npe, total=total, counts=record(COUNTS),
         hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip
+
+
+def first_part(program: Program, work: Work) -> int:
+    """Part of the PE array's first instruction."""
+    mine = np.flatnonzero(work.engine == ENGINES.index(Block.PE_ARRAY))
+    return int(program.parts[mine[0]]) if mine.size else int(Part.OUTSIDE)
 
 
 def new_ports(overlay: Overlay) -> tuple[Record, Record]:

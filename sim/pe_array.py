@@ -65,6 +65,7 @@ def pe_array(m: Machine) -> None:
     """One cycle: issue a row of the current tile if tile, rows and PSUM half are there."""
     pe, w, now = m.pe, m.work, m.total.now
     if pe.instruction < 0:
+        pe.part = pe.following
         _start(m)
     i = pe.instruction
     if i < 0:
@@ -82,7 +83,7 @@ def pe_array(m: Machine) -> None:
         close_block(m.psum, now, latency, w[i].drain_slots, last)
     if pe.tile == pe.tiles:
         pe.instruction = -1
-        leave_queue(m, ENGINE)
+        _leave(m, i)
 
 
 @jit
@@ -103,10 +104,17 @@ def _start(m: Machine) -> None:
     npe.flight_tail += 1
     if w[i].rows == 0:
         npe.finish[slot] = m.total.now
-        leave_queue(m, ENGINE)
+        _leave(m, i)
         return
     pe.instruction = i
     begin_operation(pe, m.ker, m.ifm, m.total.now, w[i].blocks, w[i].depth, w[i].tile_rows)
+
+
+@jit
+def _leave(m: Machine, instruction: int) -> None:
+    """From the next cycle on the array waits for the instruction after this one."""
+    m.pe.following = m.work[instruction].following
+    leave_queue(m, ENGINE)
 
 
 @jit

@@ -70,6 +70,7 @@ def _account(m: Machine) -> None:
     row[Block.KV_BUFFER, m.kv.cause] += 1
     row[Block.KV_APPEND, m.append.cause] += 1
     row[Block.PE_ARRAY, m.pe.cause] += 1
+    m.counts.parts[m.total.phase, m.pe.part, m.pe.cause] += 1
     row[Block.NPE, causes.BUSY if m.pe.lane_taken else m.npe.cause] += 1
 
 
@@ -130,7 +131,8 @@ def _collect(m: Machine, windows: Ints, program: Program, work: Work, overlay: O
     return Run(
         engine="reference", core_cycles=now,
         prefill_cycles=int(m.total.prefill_cycles) if m.total.phase else now,
-        ledger=m.counts.ledger, traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay),
+        ledger=m.counts.ledger, parts=m.counts.parts,
+        traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay),
         window_cycles=WINDOW_CYCLES, windows=windows[: -(-now // WINDOW_CYCLES)],
         step_end=_step_end(work, program), retired=_retired(work),
         kv=_kv_count(m, program), semaphores=m.engines.semaphore, macs=macs(program.context.trace),

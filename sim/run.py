@@ -41,7 +41,8 @@ class KvCount:
 class Run:
     """One finished simulation.
 
-    Shapes: ``ledger`` [Phase, Block, Cause] cycles; ``traffic`` [Phase, Traffic] bytes moved; ``asked``
+    Shapes: ``ledger`` [Phase, Block, Cause] cycles; ``parts`` [Phase, Part, Cause] those of the PE array, by
+    the part of a layer whose instruction is at work or next; ``traffic`` [Phase, Traffic] bytes moved; ``asked``
     likewise, bytes the program asks for; ``windows`` [window, Traffic] bytes in each ``window_cycles``
     core cycles (last one may be short); ``step_end`` [steps] cycle in which the step's last instruction
     retired; ``semaphores`` final counts.
@@ -51,6 +52,7 @@ class Run:
     core_cycles: int
     prefill_cycles: int  # core_cycles − prefill_cycles are decode
     ledger: Ints
+    parts: Ints
     traffic: Ints
     asked: Ints
     window_cycles: int

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.builder import OPCODE_ENGINE
-from skipopu.program.isa import COLUMN, Fields, Gate, Opcode, decode
+from skipopu.program.isa import COLUMN, ENGINES, Fields, Gate, Opcode, decode
 from skipopu.program.program import Program
-from skipopu.spec.ledger import Phase, Traffic
+from skipopu.spec.ledger import Block, Part, Phase, Traffic
 from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
 from skipopu.trace import StepPhase
 
@@ -61,6 +61,7 @@ WORK = np.dtype(
         ("issue", "i8"),  # core cycles of the retire stream, −1 before they are known
         ("first", "i8"),
         ("last", "i8"),
+        ("following", "i8"),  # Part of the PE array's instruction after this one
     ],
     align=True,
 )
@@ -88,6 +89,7 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
         values[name] = f[:, COLUMN[name]]
     _transfers(values, f)
     _products(values, f, program, overlay)
+    values["following"] = following(values["engine"], program.parts)
     values |= {name: np.full(n, -1, np.int64) for name in ("issue", "first", "last")}
     found = np.zeros(n, WORK).view(np.recarray)
     for name, value in values.items():
@@ -98,6 +100,14 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
 def _engine(f: Fields) -> Ints:
     table: Ints = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)], np.int64)
     return table[f[:, 0]]
+
+
+def following(engine: Ints, parts: Ints) -> Ints:
+    """Part of the next instruction in the PE array's queue; the last is followed by nothing of a layer."""
+    found = np.full(len(parts), int(Part.OUTSIDE), np.int64)
+    mine = np.flatnonzero(engine == ENGINES.index(Block.PE_ARRAY))
+    found[mine[:-1]] = parts[mine[1:]]
+    return found
 
 
 def _executed(program: Program, f: Fields) -> Ints:
@@ -145,6 +155,11 @@ def _products(v: dict[str, Ints], f: Fields, program: Program, overlay: Overlay)
         found = attend(head, v["rounds"][at], v["pairs"][at], v["rows"][at] * group[at], overlay)
         for name, value in found.items():
             v[name][at] = value
+    v["operand"] = np.where((op == Opcode.CONTEXT) & (f[:, COLUMN["normalize"]] == 0), AS_IS, v["operand"])
+    v["operand_stages"] = np.where(v["operand"] == AS_IS, 0, v["operand_stages"])
+    at = np.isin(op, (Opcode.STATISTICS, Opcode.NORMALIZE))
+    for name, value in _lane_pass(f[at], v["rows"][at], v["rounds"][at], overlay).items():
+        v[name][at] = value
 
 
 def _slots(overlay: Overlay, depth: Ints, columns: Ints) -> Ints:
@@ -188,12 +203,14 @@ def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
 
 def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
     depth = np.full_like(rounds, head // o.pe_array.dot_length)
-    tile = 2 * o.pe_array.dot_length * FP16_BYTES
+    packed = o.dataflow.packed_heads  # of a pair; alone, a head leaves half of the columns without keys
+    tile = packed * o.pe_array.dot_length * FP16_BYTES
+    columns = packed * o.pe_array.columns // 2
     return {
-        "source": KV_TILE, "blocks": rounds * pairs, "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": 2,
+        "source": KV_TILE, "blocks": rounds * pairs * (2 // packed), "depth": depth, "tile_rows": rows,
+        "tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": packed,
         "operand": AS_IS, "operand_stages": 0,
-        "drain_slots": rows * _slots(o, depth, np.full_like(rounds, o.pe_array.columns)),
+        "drain_slots": rows * _slots(o, depth, np.full_like(rounds, columns)),
         "result_stages": o.npe.result_stages,
     }  # fmt: skip
 
@@ -210,4 +227,19 @@ def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> di
         "feed_tiles": 1, "operand": EVERY_TILE, "operand_stages": o.npe.exponential_stages,
         "drain_slots": rows * tiles * slots,
         "result_stages": o.npe.result_stages,
+    }  # fmt: skip
+
+
+def _lane_pass(f: Fields, rows: Ints, rounds: Ints, o: Overlay) -> dict[str, Ints | int]:
+    """Every tile passes the lanes once and nothing is multiplied: X, or the raw scores of all heads."""
+    scores, second = f[:, COLUMN["tokens"]] > 0, f[:, 0] == Opcode.NORMALIZE
+    heads = 2 * f[:, COLUMN["pairs"]] * f[:, COLUMN["group"]]
+    statistics = o.npe.statistics_stages + np.where(scores, o.npe.exponential_stages, 0)
+    return {
+        "source": NO_TILE, "blocks": 1, "depth": 1, "feed_tiles": 1, "drain_slots": 0,
+        "tile_rows": rows * np.where(scores, rounds * heads, f[:, COLUMN["k_tiles"]]),
+        "operand": EVERY_TILE, "operand_stages": 0,
+        "result_stages": np.where(
+            second, np.where(scores, o.npe.exponential_stages, o.npe.normalize_stages), statistics
+        ),
     }  # fmt: skip

@@ -6,10 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from skipopu.cli import dataflows as attention
 from skipopu.cli.options import (
     BOARD,
     OVERLAY,
     BoardName,
+    DataflowChoice,
+    DataflowName,
     KvBuffer,
     KvMap,
     MaxCycles,
@@ -25,6 +28,10 @@ Overlays = Annotated[
     list[str] | None,
     typer.Option("--overlay", help="Overlays to run every trace on; repeatable.", show_default=OVERLAY),
 ]
+Dataflows = Annotated[
+    list[DataflowChoice] | None,
+    typer.Option("--dataflow", help="Compare the attention module alone in these dataflows; repeatable."),
+]
 
 
 def compare(
@@ -36,12 +43,18 @@ def compare(
     kv_map: KvMap = None,
     kv_buffer: KvBuffer = None,
     max_cycles: MaxCycles = None,
+    dataflows: Dataflows = None,
 ) -> None:
     """Print several runs side by side, with ratios against the first.
 
-    Trace files are simulated on every overlay; result directories are read as they are.
+    Trace files are simulated on every overlay; result directories are read as they are. With --dataflow, the cycles
+    of attention in each dataflow, and what the PE array spent them on.
     """
     given = with_memory(settings, ports, kv_map, kv_buffer)
+    if dataflows:
+        names = tuple(DataflowName) if dataflows == [DataflowChoice.ALL] else tuple(dataflows)
+        attention.compare(traces, names, overlays or [OVERLAY], board, given, max_cycles)
+        return
     _check(traces, overlays, given)
     columns: list[tuple[str, Mapping[str, Any]]] = []
     for path in traces:

@@ -40,6 +40,27 @@ class Switch(StrEnum):
     OFF = "off"
 
 
+class DataflowName(StrEnum):
+    """The dataflows of `skipopu.program.dataflow`, which is too heavy to import for a help text."""
+
+    BASELINE = "baseline"
+    PARTIAL_SKIP = "partial_skip"
+    KV_REUSE = "kv_reuse"
+    KV_REUSE_FUSED = "kv_reuse_fused"
+
+
+class DataflowChoice(StrEnum):
+    """A dataflow, or each of them."""
+
+    BASELINE = "baseline"
+    PARTIAL_SKIP = "partial_skip"
+    KV_REUSE = "kv_reuse"
+    KV_REUSE_FUSED = "kv_reuse_fused"
+    ALL = "all"
+
+
+DATAFLOW_HELP = "Of SkipOPU §5.3: what is computed of skipped tokens, and whether norm and softmax are fused."
+DataflowOption = Annotated[DataflowName | None, typer.Option("--dataflow", help=DATAFLOW_HELP)]
 MAP_HELP, BUFFER_HELP = "Where K/V lie; interleaved has no buffer.", "The invariance buffer."
 PORTS, MAP, ENABLED = "dma.hbm_ports", "kv_buffer.map", "kv_buffer.enabled"
 Ports = Annotated[int | None, typer.Option("--ports", help=f"HBM ports; short for --set {PORTS}=N.")]
@@ -68,3 +89,15 @@ def with_memory(
     if kv_map is KvMapName.INTERLEAVED and buffer is None and ENABLED not in keys:
         added[ENABLED] = "false"
     return (*given, *(f"{key}={value}" for key, value in added.items() if value is not None))
+
+
+def with_dataflow(settings: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return ``settings`` and those of a dataflow; raises SpecError where a key is given already."""
+    from skipopu.program.dataflow import DATAFLOWS
+
+    ours = DATAFLOWS[name].settings
+    keys = {setting.partition("=")[0] for setting in ours}
+    for setting in settings:
+        if setting.partition("=")[0] in keys:
+            raise SpecError(f"--set {setting}: --dataflow {name} sets it; give one of the two")
+    return (*settings, *ours)

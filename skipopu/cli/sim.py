@@ -10,6 +10,7 @@ from skipopu.cli.options import (
     BOARD,
     OVERLAY,
     BoardName,
+    DataflowOption,
     KvBuffer,
     KvMap,
     MaxCycles,
@@ -17,6 +18,7 @@ from skipopu.cli.options import (
     Ports,
     Settings,
     TraceFile,
+    with_dataflow,
     with_memory,
 )
 from skipopu.cli.simulation import show, timed
@@ -34,6 +36,7 @@ def sim(
     ports: Ports = None,
     kv_map: KvMap = None,
     kv_buffer: KvBuffer = None,
+    dataflow: DataflowOption = None,
     engine: Annotated[str, typer.Option(help="How to step through time.")] = ENGINES[0],
     dense: Annotated[bool, typer.Option("--dense", help="Also simulate the model without skipping.")] = False,
     max_cycles: MaxCycles = None,
@@ -44,13 +47,17 @@ def sim(
     Audits the run, writes a result directory and prints the headline.
     """
     from skipopu import machine
+    from skipopu.program.dataflow import DATAFLOWS
     from skipopu.results.compare import title
     from skipopu.results.directory import REPORT, SUMMARY, check_writable, write_result
     from skipopu.trace import dense_like, read_trace
 
     _check_engine(engine)
     given = with_memory(settings, ports, kv_map, kv_buffer)
-    loaded, parts = read_trace(trace), machine(overlay, board, given)
+    loaded = read_trace(trace)
+    if dataflow is not None:
+        given, loaded = with_dataflow(given, dataflow), DATAFLOWS[dataflow].of(loaded)
+    parts = machine(overlay, board, given)
     check_writable(out)
     result, speed = timed("simulating", loaded, *parts, max_cycles)
     twin = timed("simulating dense", dense_like(loaded), *parts, max_cycles)[0] if dense else None

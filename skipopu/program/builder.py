@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.isa import COLUMN, ENGINE_OF, ENGINES, FIELDS, Fields, Opcode
-from skipopu.spec.ledger import Block
+from skipopu.spec.ledger import Block, Part
 
 
 class Tiles(NamedTuple):
@@ -36,13 +36,15 @@ class _Access:
 
 
 class Builder:
-    """Collects a program; ``step``, ``layer``, ``first_row`` of the current position tag each instruction."""
+    """Collects a program; ``step``, ``layer``, ``first_row``, ``part`` of the current position tag each instruction."""
 
     def __init__(self) -> None:
         self.rows: list[list[int]] = []
         self.tags: list[tuple[int, int, int]] = []
         self.step = self.layer = 0
         self.first_row = 0
+        self.part = Part.OUTSIDE
+        self.parts: list[Part] = []
         self._engine: list[int] = []
         self._access: dict[Region, _Access] = {}
         # [producer engine][consumer engine] → newest producer already waited for
@@ -65,6 +67,7 @@ class Builder:
         index, engine = len(self.rows), OPCODE_ENGINE[opcode]
         self.rows.append(row)
         self.tags.append((self.step, self.layer, self.first_row))
+        self.parts.append(self.part)
         self._engine.append(engine)
         # an engine is in order: waiting for its newest producer covers the older ones
         newest: dict[int, int] = {}

@@ -24,7 +24,7 @@ def compile_trace(trace: Trace, overlay: Overlay, board: Board) -> Program:
     for step in range(len(trace.steps)):
         _emit_step(emitter, context, step)
     fields, tags = emitter.b.finish()
-    return Program(encode(fields), tags, context)
+    return Program(encode(fields), tags, context, np.array(emitter.b.parts, np.int64))
 
 
 def _emit_step(emitter: Emitter, context: Context, step: int) -> None:

@@ -53,6 +53,11 @@ class Emitter:
         self.unit = math.lcm(self.columns, 2 * dot, ADDRESS_UNIT // FP16_BYTES)
         self.most_channels = max(room // self.unit, 1) * self.unit
 
+    @property
+    def fused(self) -> bool:
+        """Whether norm and softmax ride along with the products."""
+        return self.c.overlay.dataflow.fused
+
     def emit(
         self, opcode: Opcode, reads: list[Region], writes: list[Region], ignore: int = -1, **fields: int
     ) -> int:
@@ -135,7 +140,10 @@ class Emitter:
     def route(
         self, modules: tuple[str, ...], place: Region, source: int, rows: int, stream_from: int = -1
     ) -> None:
-        """Row statistics of X at ``source`` and the routers of ``modules``, from a stream or the buffer."""
+        """Row statistics of X at ``source`` and the routers of ``modules``, from a stream or the buffer.
+
+        Statistics that are not fused are not taken here; see `nonlinear.emit_norm`.
+        """
         width, hidden = self.c.shape.dimensions.hidden_size, self.c.router_hidden
         routed = tuple(m for m in modules if self.c.routed(m, self.b.layer))
         logits = 0 if hidden else 2 * len(routed)
@@ -143,11 +151,12 @@ class Emitter:
         size = width * (1 + logits) + 2 * hidden * len(routed)
         held = self.gamma = self.constants(f"gamma {' '.join(modules)}", size * FP16_BYTES)
         streamed = {"stream": 1} if stream_from >= 0 else {}
-        self._masks(
-            () if hidden else routed, [place, held.region], [place] if streamed else [], stream_from,
-            columns=logits, source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=1, **held.fields,
-            **streamed,
-        )  # fmt: skip
+        if logits or self.fused:
+            self._masks(
+                () if hidden else routed, [place, held.region], [place] if streamed else [], stream_from,
+                columns=logits, source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=int(self.fused),
+                **held.fields, **streamed,
+            )  # fmt: skip
         for index, module in enumerate(routed if hidden else ()):
             word = (width + 2 * hidden * index) * FP16_BYTES // ADDRESS_UNIT
             self._hidden_router(module, place, source, rows, Held(held.half, word))
@@ -165,7 +174,7 @@ class Emitter:
         self._mask |= dict.fromkeys(routed, mask)
         masks = [("mask", int(GATES[m]), mask) for m in routed]
         gate = int(GATES[routed[0]] if len(routed) == 1 else Gate.ALL)
-        regions = [*masks, "statistics", *writes]
+        regions = [*masks, *(["statistics"] if self.fused else []), *writes]
         self.emit(Opcode.ROUTE, reads, regions, stream_from, gate=gate, mask=mask, **fields)
 
     def _hidden_router(self, module: str, place: Region, source: int, rows: int, last: Held) -> None:

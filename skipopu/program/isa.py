@@ -32,9 +32,11 @@ class Opcode(IntEnum):
     READ_KV = 5  # kv_buffer: K (value=0) or V of tokens, head pairs [pair, pair + pairs)
     APPEND_KV = 6  # kv_append: executed rows at source → K/V cache, k_tiles a row
     MATMUL = 7  # pe_array: rows × k_tiles at source times a weight matrix of columns → target
-    SCORES = 8  # pe_array: queries at source times K rounds → raw scores at target, running maximum and sum
-    CONTEXT = 9  # pe_array: exp(scores at source) times V rounds → target
+    SCORES = 8  # pe_array: queries at source times K rounds → raw scores at target; normalize: running maximum and sum
+    CONTEXT = 9  # pe_array: scores at source, through softmax on the way if normalize, times V rounds → target
     ROUTE = 10  # pe_array: columns router logits and row statistics; writes the row masks
+    STATISTICS = 11  # pe_array idle: statistics of rows × k_tiles, or of raw scores of tokens, at source
+    NORMALIZE = 12  # pe_array idle: RMSNorm of rows × k_tiles, or softmax of raw scores of tokens, source → target
 
 
 class Gate(IntEnum):
@@ -67,6 +69,8 @@ ENGINE_OF = {
     Opcode.SCORES: Block.PE_ARRAY,
     Opcode.CONTEXT: Block.PE_ARRAY,
     Opcode.ROUTE: Block.PE_ARRAY,
+    Opcode.STATISTICS: Block.PE_ARRAY,
+    Opcode.NORMALIZE: Block.PE_ARRAY,
 }
 
 FIELDS: tuple[tuple[str, int], ...] = (
@@ -77,7 +81,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("mask", 1),  # which of the two mask registers a route writes and a gate reads
     ("fence", 1),  # wait until the results of earlier matrix operations are written
     ("compact", 1),  # load/store the gated rows; without it the whole block, or nothing if no row is gated
-    ("normalize", 1),  # matmul: RMSNorm of the first column block's input; route: row statistics
+    ("normalize", 1),  # matmul: RMSNorm of the first column block's input; others: softmax, statistics
     ("stream", 1),  # hand over tile by tile from load to route
     ("value", 1),  # K or V; constants: the rotary buffer instead of a half
     ("datatype", 1),  # weights INT4 or FP16

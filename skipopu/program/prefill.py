@@ -6,14 +6,16 @@ from skipopu.program.blocking import Places, heads_of_pass
 from skipopu.program.decode import emit_context, emit_gate_up, emit_head, emit_projection, emit_scores
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Post
+from skipopu.program.nonlinear import emit_norm
+from skipopu.spec.ledger import Part
 
 Block = tuple[int, int, int]  # first token, rows, most K/V rounds of any layer
-Part = tuple[str, int, int, Held]
+Columns = tuple[str, int, int, Held]  # a part of a weight matrix: name, first column, columns, its scales
 
 
 def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
     """Emit a prefill step: embeddings to DDR4, layers block by block, then the last row's logits."""
-    e.b.step, e.b.layer = step, -1
+    e.b.step, e.b.layer, e.b.part = step, -1, Part.OUTSIDE
     t = e.c.tiles
     for first, rows, _ in blocks:
         e.b.first_row = first
@@ -42,10 +44,10 @@ def _last_row(e: Emitter, block: Block) -> None:
 
 
 def _load_and_route(e: Emitter, block: Block, modules: tuple[str, ...]) -> None:
-    """Load X once: the router and the statistics take each tile as it passes (Algorithm 1, step 1)."""
+    """Load X once: the router and fused statistics take each tile as it passes (Algorithm 1, step 1)."""
     first, rows, _ = block
-    load = e.load("x", first * e.c.tiles.x, "x", e.places["x"], rows, e.c.tiles.x, stream=1)
-    e.route(modules, "x", e.places["x"], rows, stream_from=load)
+    load = e.load("x", first * e.c.tiles.x, "x", e.places["x"], rows, e.c.tiles.x, stream=int(e.fused))
+    e.route(modules, "x", e.places["x"], rows, stream_from=load if e.fused else -1)
 
 
 def _attention(e: Emitter, block: Block) -> None:
@@ -55,22 +57,25 @@ def _attention(e: Emitter, block: Block) -> None:
     e.places = places.add("router", rows * t.router)
     together = e.c.trace.header.router.ffn_input == "layer_input"
     e.rotary(first, rows)
+    e.b.part = Part.ROUTER
     _load_and_route(e, block, ("attention", "ffn") if together else ("attention",))
     gate = e.gate("attention", e.b.layer)
     parts = e.projections("k", "v", "q", "o")
     output = _project(e, block, gate, parts)
     _pairs(e, block, gate)
     e.places = _places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
+    e.b.part = Part.OUTPUT
     e.load("o", first * t.q, "o", e.places["o"], rows, t.q, compact=1, **gate)
     _residual(e, block, gate, [output, *parts], "o")
 
 
-def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Part]) -> Part:
+def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Columns]) -> Columns:
     """K and V to the cache, Q to DDR4; returns the first part of the output projection, already loaded."""
     first, rows, _ = block
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
     place = {"k": "kq", "v": "v", "q": "kq"}
-    normalize = 1
+    emit_norm(e, Part.NORM, kv_gate, "x", "x", rows)
+    normalize = int(e.fused)
     for part in parts:
         name, start, count, held = part
         if name == "o":
@@ -136,7 +141,7 @@ def _pair_context(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> 
     e.store("o", _pair_tile(e, block, pair), o, e.places[o], rows, heads * head, compact=1, **gate)
 
 
-def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Part], source: str) -> None:
+def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Columns], source: str) -> None:
     """Multiply place ``source`` with a matrix, add X, and write X back; X is read again from DDR4."""
     first, rows, _ = block
     x = e.places["x"]
@@ -155,6 +160,7 @@ def _ffn(e: Emitter, block: Block) -> None:
     places = _places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
     e.places = places.add("router", rows * t.router)
     together = e.c.trace.header.router.ffn_input == "layer_input"
+    e.b.part = Part.FFN
     _load_and_route(e, block, () if together else ("ffn",))
     gate = e.gate("ffn", e.b.layer)
     emit_gate_up(e, gate, "x", "x", "h", rows)

@@ -17,12 +17,13 @@ class Program:
 
     ``words`` [n, 4]; ``tags`` [n, 3]: trace step, layer (−1 outside the layers) and first token of the row
     block, for the retire stream and to look up row masks; ``context``: trace, shape, memory map and K/V
-    schedule.
+    schedule; ``parts`` [n]: the Part of a layer an instruction belongs to, for the ledger.
     """
 
     words: Words
     tags: NDArray[np.int64]
     context: Context
+    parts: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.words)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from skipopu.spec.overlay import Overlay
     from skipopu.trace import Trace
 
-COUNTERS = ("ledger", "traffic", "asked", "windows", "step_end", "macs")
+COUNTERS = ("ledger", "parts", "traffic", "asked", "windows", "step_end", "macs")
 HBM = [kind for kind in Traffic if kind.is_hbm]
 DDR = [kind for kind in Traffic if not kind.is_hbm]
 
@@ -81,6 +81,8 @@ def _ledger(run: Run) -> Iterator[Check]:
         for block in Block:
             total = int(run.ledger[phase, block].sum())
             yield equal(f"ledger.{phase.label}.{block.label}", "sum of causes", total, "cycles", cycles)
+        off = np.abs(run.parts[phase].sum(axis=0) - run.ledger[phase, Block.PE_ARRAY]).sum()
+        yield equal(f"ledger.{phase.label}.parts", "cycles that the parts of a layer miss", int(off), "expected", 0)
 
 
 def _rooflines(run: Run, trace: "Trace", overlay: "Overlay") -> Iterator[Check]:

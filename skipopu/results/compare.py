@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skipopu.results.aligned import aligned
 from skipopu.results.quantity import number, scale, times
 
 if TYPE_CHECKING:
@@ -106,9 +107,7 @@ def table(rows: Sequence[Row], titles: Sequence[str]) -> "Table":
 
 def text(rows: Sequence[Row], titles: Sequence[str]) -> str:
     """Return the rows as plain text, one line a figure, for a pipe."""
-    lines = [["", *titles], *(list(_cells(row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_aligned(line, widths) for line in lines)
+    return aligned([["", *titles], *(list(_cells(row)) for row in rows)])
 
 
 def _cells(row: Row) -> Iterator[str]:
@@ -116,11 +115,6 @@ def _cells(row: Row) -> Iterator[str]:
     yield row.shown[0]
     for value, ratio in zip(row.shown[1:], row.ratios[1:], strict=True):
         yield f"{value} ({times(ratio)})"
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-    return "  ".join([line[0].ljust(widths[0]), *cells])
 
 
 def _gain(ratio: float | None, better: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skipopu.program.context import resolve
+from skipopu.results.aligned import aligned
 from skipopu.results.kv_reads import read_kv
 from skipopu.results.kv_record import trace_facts
 from skipopu.results.processes import in_processes
@@ -94,14 +95,7 @@ def run_all(rows: Sequence[Job], progress: Callable[[int, int], None] | None = N
 def table(found: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as plain text; speed-ups are of streaming time a token, against the dense model."""
     head = ["", "rounds", "effective GB/s", "physical GB/s", "of peak", "buffer hits", "time a token", "speed-up"]
-    lines = [head, *(list(_cells(figures)) for figures in found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_aligned(line, widths) for line in lines)
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-    return "  ".join([line[0].ljust(widths[0]), *cells])
+    return aligned([head, *(list(_cells(figures)) for figures in found)])
 
 
 def _cells(f: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,8 @@ from multiprocessing import active_children, get_context
 from typing import TypeVar
 
 PROCESSES = 2
-Job, Found = TypeVar("Job"), TypeVar("Found")
+Job = TypeVar("Job")
+Found = TypeVar("Found")
 
 
 def in_processes(

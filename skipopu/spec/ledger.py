@@ -43,6 +43,25 @@ class Cause(Named):
     IDLE = 9  # had no instruction
 
 
+class Part(Named):
+    """The part of a layer that an instruction of the PE array belongs to; its cycles are counted by it too."""
+
+    NORM = 0  # RMSNorm before attention, where it takes passes of its own
+    ROUTER = 1  # router and row statistics
+    PROJECTIONS = 2  # Q, K and V
+    SCORES = 3
+    SOFTMAX = 4  # where it takes passes of its own
+    CONTEXT = 5
+    OUTPUT = 6  # the output projection, the last part of the attention module
+    FFN = 7
+    OUTSIDE = 8  # embeddings, final norm, LM head
+
+    @property
+    def is_attention(self) -> bool:
+        """True for the parts of the attention module."""
+        return self <= Part.OUTPUT
+
+
 class Phase(Named):
     """Ledger rows are kept apart for prefill (anything before the first decode step) and decode."""
 

@@ -146,9 +146,11 @@ class Sequencer:
 
 @dataclass(frozen=True)
 class Dataflow:
-    """How the compiler blocks the work; the paper names the loops and not their sizes."""
+    """How the compiler blocks and orders the work; the paper names the loops and not their sizes."""
 
     row_block: int = number("row", 1, 4096)
+    fused: bool = flag()  # norm and softmax beside the products (Algorithms 1, 2), or in passes of their own
+    packed_heads: int = number("head", 1, 2)
 
 
 @dataclass(frozen=True)

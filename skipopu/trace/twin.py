@@ -1,12 +1,14 @@
-"""The dense twin of a trace: the same tokens and steps, everything executed."""
+"""Twins of a trace: the same tokens and steps, everything executed, or the K/V of everything."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from skipopu.trace.arrays import to_stored
 from skipopu.trace.header import Provenance
 from skipopu.trace.router import Router
-from skipopu.trace.schema import Trace, make_trace
+from skipopu.trace.schema import Trace, axis_sizes, make_trace
+from skipopu.trace.validate import validate
 from skipopu.trace.vocabulary import EventKind
 
 SCHEDULE = ("token_ids", "positions", "token_class", "kv_read_offsets", "kv_read")
@@ -39,3 +41,20 @@ def dense_like(trace: Trace) -> Trace:
     return make_trace(
         header, trace.steps, q=everything, kv=everything, ffn=everything, events=events, **arrays
     )
+
+
+def partial_skip_like(trace: Trace) -> Trace:
+    """Return the run that skips queries and FFN rows as ``trace`` does, with K/V of every token in every layer."""
+    old = trace.header
+    source = f"{old.family} {trace.sha256[:16]} with the K/V of every token"
+    header = replace(
+        old,
+        kv_policy="dense",
+        provenance=Provenance(old.provenance.kind, source=source),
+        caches=tuple(replace(cache, capacity=()) for cache in old.caches),  # sized for what was kept
+    )
+    everything = np.ones((trace.layers, trace.tokens), bool)
+    rows_kv = to_stored("rows_kv", everything, axis_sizes(header, trace.steps))
+    twin = Trace(header, trace.steps, {**trace.arrays, "rows_kv": rows_kv}, trace.events)
+    validate(twin)
+    return twin

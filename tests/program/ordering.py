@@ -115,6 +115,8 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
         Opcode.SCORES: [("tiles", source, queries, False), ("tiles", target, heads, True)],
         Opcode.CONTEXT: [("tiles", source, heads, False), ("tiles", target, queries, True)],
         Opcode.ROUTE: [("tiles", source, moved, False)],
+        Opcode.STATISTICS: [("tiles", source, moved or heads, False)],
+        Opcode.NORMALIZE: [("tiles", source, moved or heads, False), ("tiles", target, moved or heads, True)],
     }
     for space, first, size, write in by_opcode.get(op, []):
         yield space, first, first + size, write
@@ -122,6 +124,8 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
         yield "tiles", r["operand"], r["operand"] + result, False
     if op in (Opcode.MATMUL, Opcode.ROUTE) and r["normalize"]:
         yield "statistics", 0, 1, op == Opcode.ROUTE
+    if op in (Opcode.STATISTICS, Opcode.NORMALIZE):
+        yield f"statistics of {source if r['tokens'] else 'rows'}", 0, 1, op == Opcode.STATISTICS
 
 
 def _cache(row: Row, first_token: int) -> Iterator[tuple[str, int, int, bool]]:

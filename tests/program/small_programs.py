@@ -71,6 +71,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no_buffer": ({"decode": 8}, ("kv_buffer.enabled=false",)),
     "fp16_weights": ({}, ("datatypes.weights=fp16", "datatypes.lm_head=fp16")),
     "many_ports": ({}, ("dma.hbm_ports=8",)),
+    "row_wise": ({}, ("dataflow.fused=false", "dataflow.packed_heads=1")),
+    "row_wise_dense": ({"family": "dense"}, ("dataflow.fused=false",)),
+    "row_wise_kv_dense": ({"kv_policy": "dense", "ffn_input": "layer_input"}, ("dataflow.fused=false",)),
+    "row_wise_mlp": ({"router": "mlp", **HIDDEN}, ("dataflow.fused=false",)),
 }
 
 

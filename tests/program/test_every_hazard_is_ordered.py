@@ -138,6 +138,8 @@ def test_gamma_stays_in_its_constants_half_until_it_is_used(name: str) -> None:
             gamma, replaced = newest, False
         elif row["opcode"] == Opcode.MATMUL and row["normalize"]:
             assert not replaced
+        elif row["opcode"] == Opcode.NORMALIZE and not row["tokens"]:
+            assert newest == row["half"]  # nothing is loaded between gamma and its use
 
 
 @pytest.mark.parametrize("name", CASES)

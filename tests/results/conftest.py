@@ -10,7 +10,7 @@ from skipopu.program.isa import Opcode
 from skipopu.results.result import Result
 from skipopu.sim.run import KvCount, Retired, Run
 from skipopu.spec.board import Board
-from skipopu.spec.ledger import Block, Cause, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
 from skipopu.trace import Header, Provenance, Router, StepPhase, Steps, Trace, make_trace
@@ -81,11 +81,15 @@ def make_run(trace: Trace, overlay: Overlay, layer_cycles: tuple[int, int], seed
     window = max(64, int(cycles.sum()) // 3000)
     kv_read = int(traffic[Phase.DECODE, Traffic.KV_READ])
     streaming = -(-kv_read * 10 // (overlay.hbm_bytes_per_cycle * 9))  # at 90 % of the ports' peak
+    ledger = _ledger(retired, trace, cycles, rng)
+    parts = np.zeros((len(Phase), len(Part), len(Cause)), np.int64)
+    parts[:, Part.OUTSIDE] = ledger[:, Block.PE_ARRAY]
     return Run(
         engine="reference",
         core_cycles=int(cycles.sum()),
         prefill_cycles=prefill,
-        ledger=_ledger(retired, trace, cycles, rng),
+        ledger=ledger,
+        parts=parts,
         traffic=traffic,
         asked=traffic.copy(),
         window_cycles=window,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skipopu.results.audit import audit
 from skipopu.results.check import AuditError, enforce
 from skipopu.results.result import Result
-from skipopu.spec.ledger import Block, Cause, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
 
 
 def failed(case) -> list[str]:
@@ -34,7 +34,7 @@ def test_a_true_run_passes(make_case, seed, skip, decode, prompt):
     assert failed(make_case(skip=skip, decode=decode, seed=seed, prompt=prompt)) == []
 
 
-@pytest.mark.parametrize("name", ["ledger", "traffic", "asked", "windows", "step_end", "macs"])
+@pytest.mark.parametrize("name", ["ledger", "parts", "traffic", "asked", "windows", "step_end", "macs"])
 def test_a_negative_count_is_named_first(case, name):
     array = getattr(case.run, name)
     wrong = case.with_run(**{name: changed(array, (0,) * array.ndim, -int(array.max()) - 10)})
@@ -53,7 +53,14 @@ def test_a_byte_that_was_not_asked_for_is_found(case, phase, kind):
 @pytest.mark.parametrize("block", Block)
 def test_a_cycle_with_two_causes_is_found(case, phase, block):
     wrong = case.with_run(ledger=changed(case.run.ledger, (phase, block, Cause.BUSY), 1))
-    assert failed(wrong) == [f"ledger.{phase.label}.{block.label}"]
+    parts = [f"ledger.{phase.label}.parts"] if block == Block.PE_ARRAY else []
+    assert failed(wrong) == [f"ledger.{phase.label}.{block.label}", *parts]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_cycle_of_no_part_is_found(case, phase):
+    wrong = case.with_run(parts=changed(case.run.parts, (phase, Part.OUTSIDE, Cause.BUSY), -1))
+    assert failed(wrong) == [f"ledger.{phase.label}.parts"]
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -12,6 +12,9 @@ from skipopu.sim.run import Run
 from skipopu.spec.ledger import Block, Cause, Traffic
 from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
 
+PRODUCTS = (Opcode.MATMUL, Opcode.ROUTE, Opcode.SCORES, Opcode.CONTEXT)
+LANE_PASSES = (Opcode.STATISTICS, Opcode.NORMALIZE)
+
 
 def differences(program: Program, overlay: Overlay, run: Run) -> list[str]:
     """What the run counted otherwise than it must, one line each; none for a true run."""
@@ -86,11 +89,11 @@ def row_bytes(program: Program, overlay: Overlay, opcode: Opcode) -> int:
 
 
 def products(program: Program) -> list[tuple[Opcode, np.ndarray, int, int]]:
-    """(opcode, fields, executed rows, K/V rounds) of every matrix operation."""
+    """(opcode, fields, executed rows, K/V rounds) of every matrix operation and pass of the lanes."""
     found, context = [], program.context
     for index, fields in enumerate(decode(program.words)):
         opcode, (_, layer, first) = Opcode(int(fields[0])), program.tags[index]
-        if opcode in (Opcode.MATMUL, Opcode.ROUTE, Opcode.SCORES, Opcode.CONTEXT):
+        if opcode in PRODUCTS + LANE_PASSES:
             found.append((opcode, fields, executed(program, index, fields), kv_rounds(context, layer, first)))
     return found
 
@@ -107,8 +110,9 @@ def array_cycles(program: Program, overlay: Overlay) -> int:
         elif opcode == Opcode.ROUTE:
             total += rows * depth * (columns > 0)
         elif opcode == Opcode.SCORES:
-            total += heads * rounds * pairs * (head // overlay.pe_array.dot_length)
-        else:
+            apart = 2 // overlay.dataflow.packed_heads
+            total += heads * rounds * pairs * apart * (head // overlay.pe_array.dot_length)
+        elif opcode == Opcode.CONTEXT:
             total += heads * rounds * 2 * pairs * parts(head, width)
     return total
 
@@ -133,10 +137,14 @@ def lane_cycles(program: Program, overlay: Overlay) -> int:
             total += rows * slots(o, depth, columns) * (columns > 0) + rows * depth * normalized
         elif opcode == Opcode.SCORES:
             depth = head // o.pe_array.dot_length
-            total += heads * rounds * pairs * slots(o, depth, o.pe_array.columns)
-        else:
+            packed = o.dataflow.packed_heads
+            total += heads * rounds * pairs * 2 // packed * slots(o, depth, o.pe_array.columns * packed // 2)
+        elif opcode == Opcode.CONTEXT:
             tiles = 2 * pairs * parts(head, o.pe_array.columns)
-            total += heads * tiles * (rounds + slots(o, rounds, head // parts(head, o.pe_array.columns)))
+            results = slots(o, rounds, head // parts(head, o.pe_array.columns))
+            total += heads * tiles * (rounds * o.dataflow.fused + results)
+        else:
+            total += heads * 2 * pairs * rounds if f[COLUMN["tokens"]] else rows * depth
     return total
 
 

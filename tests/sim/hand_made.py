@@ -37,7 +37,7 @@ def hand_made(instructions: list[Instruction], overlay: Overlay, trace: Trace | 
         for name, value in fields.items():
             row[COLUMN[name]] = value
     context: Context = resolve(trace or carrier(), overlay, BOARD)
-    return Program(encode(rows), np.zeros((len(rows), 3), np.int64), context)
+    return Program(encode(rows), np.zeros((len(rows), 3), np.int64), context, np.zeros(len(rows), np.int64))
 
 
 def matmul(overlay: Overlay, rows: int, k_tiles: int, columns: int, **fields: int) -> list[Instruction]:

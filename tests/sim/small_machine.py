@@ -77,6 +77,8 @@ def overlays(draw: st.DrawFn) -> Overlay:
         "sequencer.queue_depth": draw(st.integers(1, 8)),
         "sequencer.fetch_instructions": draw(st.integers(32, 100)),
         "dataflow.row_block": draw(st.integers(1, 12)),
+        "dataflow.fused": str(draw(st.booleans())).lower(),
+        "dataflow.packed_heads": draw(st.integers(1, 2)),
     }
     return Overlay.load("tiny", tuple(f"{key}={value}" for key, value in values.items()))
 

@@ -1,0 +1,42 @@
+"""Norm and softmax where they take passes of their own: ``dataflow.fused = false``, the row-wise baseline.
+
+The rows, or the scores of a row block, are complete in the global buffer. A pass of the NPE reads every tile for the
+statistics of each row, a second one reads it again, normalises it and writes it back. The PE array stands still in
+both, and fences keep it apart from the products before and after.
+"""
+
+from skipopu.program.builder import Region
+from skipopu.program.emitter import Emitter
+from skipopu.program.isa import Opcode
+from skipopu.spec.ledger import Part
+
+
+def emit_norm(e: Emitter, part: Part, gate: dict[str, int], x: str, xn: str, rows: int) -> None:
+    """RMSNorm of place ``x`` into place ``xn``; nothing where the first product normalises its input itself."""
+    if e.fused:
+        return
+    e.b.part = part
+    fields = {"source": e.places[x], "rows": rows, "k_tiles": e.c.tiles.x, **gate}
+    gamma = {"target": e.places[xn], **e.gamma.fields}
+    _passes(e, [x, *e.gate_reads(gate)], "statistics", [e.gamma.region], xn, fields, gamma)
+
+
+def emit_softmax(e: Emitter, tokens: int, gate: dict[str, int], pair: int, pairs: int, scores: str, rows: int) -> None:
+    """Softmax of the raw scores at place ``scores``, in place; nothing where it is fused with the products."""
+    if e.fused:
+        return
+    e.b.part = Part.SOFTMAX
+    fields = {
+        "source": e.places[scores], "rows": rows, "tokens": tokens, "pair": pair, "pairs": pairs,
+        "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, **gate,
+    }  # fmt: skip
+    target = {"target": e.places[scores]}
+    _passes(e, [scores, *e.gate_reads(gate)], f"maximum {scores}", [], scores, fields, target)
+
+
+def _passes(
+    e: Emitter, reads: list[Region], statistics: str, constants: list[Region], target: str,
+    fields: dict[str, int], more: dict[str, int],
+) -> None:  # fmt: skip
+    e.emit(Opcode.STATISTICS, reads, [statistics], **fields)
+    e.emit(Opcode.NORMALIZE, [*reads, statistics, *constants], [target], **fields, **more)
