@@ -13,8 +13,6 @@ VARIANTS = {
         "dma.hbm_ports=4", "clock.hbm_ratio=4", "dma.weight_chunks=9", "dma.kv_chunks=11", "dma.read_bursts=32",
         "dma.write_bursts=8", "dma.request_ticks=4", "dma.crossing_stages=4",
     )),
-}  # fmt: skip
-MORE_VARIANTS = {
     "one port, one clock, one burst at a time": (600, (
         "dma.hbm_ports=1", "clock.hbm_ratio=1", "dma.read_bursts=1", "dma.write_bursts=1", "dma.request_ticks=5",
         "dma.crossing_stages=6",
@@ -42,14 +40,9 @@ def test_tiny() -> None:
     agree(Overlay.load("tiny"), 4000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bursts", "settings"), VARIANTS.values(), ids=VARIANTS)
 def test_variants(bursts: int, settings: tuple[str, ...]) -> None:
-    agree(Overlay.load("tiny", settings), bursts)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("bursts", "settings"), MORE_VARIANTS.values(), ids=MORE_VARIANTS)
-def test_more_variants(bursts: int, settings: tuple[str, ...]) -> None:
     agree(Overlay.load("tiny", settings), bursts)
 
 

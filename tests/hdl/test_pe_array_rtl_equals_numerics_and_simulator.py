@@ -16,12 +16,12 @@ VARIANTS = {
         "pe_array.product_bits=22", "pe_array.alignment_rounding=nearest", "pe_array.output_rounding=toward_zero",
         "psum.format=fp16",
     ),
+}  # fmt: skip
+MORE_VARIANTS = {
     "tiles that begin within a word": (
         "pe_array.columns=6", "dma.hbm_ports=3", "pe_array.broadcast_stages=3", "ifm.rows=3",
         "pe_array.multiply_stages=7", "pe_array.accumulate_stages=6", "psum.interleave=7",
     ),
-}  # fmt: skip
-MORE_VARIANTS = {
     "one cycle a step": (
         "pe_array.multiply_stages=1", "pe_array.align_stages=1", "pe_array.tree_stages=1", "pe_array.convert_stages=1",
         "pe_array.accumulate_stages=1", "psum.interleave=1", "psum.format=fp16",

@@ -79,9 +79,9 @@ FEW_READS = ("dma.read_bursts=2",)  # else the FIFOs are the limit
 FAULTS: dict[str, Fault] = {
     "a FIFO's pointer is not in Gray code": (AsyncFifo, "_code", not_gray, ()),
     "a burst crosses 4 KiB": (WeightRequester, "_page_chunks", half_as_many_boundaries, ()),
-    "WLAST comes a beat early": (WriteData, "_ends", a_beat_early, ()),
 }
 MORE: dict[str, Fault] = {
+    "WLAST comes a beat early": (WriteData, "_ends", a_beat_early, ()),
     "the last beat of a burst is lost": (ReadMaster, "_is_for", last_is_lost, ()),
     "a count is not in Gray code": (GrayCount, "_code", not_gray, ()),
     "a FIFO's synchroniser is a stage short": (async_fifo, "synchronised", stage_short, ()),

@@ -50,6 +50,7 @@ def test_delay_lines_of_three_cycles_are_shift_registers() -> None:
     assert modules["column_pair"].shift_registers == 2 * (6 + 3) + 1
 
 
+@pytest.mark.slow
 def test_the_dsp_tree_takes_a_slice_an_addition_of_both_columns() -> None:
     block = AccumulationTree(length=16, addend_bits=16, tree_stages=2, kind="dsp", primitive=True)
     found = total(synthesise(emit(block), block.module), block.module)
