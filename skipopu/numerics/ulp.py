@@ -11,11 +11,13 @@ from skipopu.numerics.exponential import exponentials
 from skipopu.numerics.gelu import CUBIC, gelus
 from skipopu.numerics.reciprocal import reciprocal_roots, reciprocals
 from skipopu.numerics.silu import silus
+from skipopu.spec.number_format import FP16
 
 Bits = NDArray[np.uint16]
 Reals = NDArray[np.longdouble]
 ALL: Bits = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
-LEAST_NORMAL, FRACTION_BITS, OVERFLOW = 2.0**-14, 10, 65520.0  # of FP16; what is rounded to infinity
+LEAST_NORMAL = 2.0 ** (1 - FP16.bias)
+OVERFLOW = 2.0**FP16.bias * (2 - 2.0**-FP16.significand_bits)  # and beyond: rounded to infinity
 
 
 def numbers(bits: Bits) -> Reals:
@@ -28,7 +30,7 @@ def ulps(found: Bits, exact: Reals) -> Reals:
     """|found − exact| in units of the last place that ``exact`` has in FP16; 0 where both overflow."""
     with np.errstate(all="ignore"):
         binade = np.floor(np.log2(np.maximum(np.abs(exact), LEAST_NORMAL)))
-        distance = np.abs(numbers(found) - exact) / np.exp2(binade - FRACTION_BITS)
+        distance = np.abs(numbers(found) - exact) / np.exp2(binade - FP16.fraction_bits)
     same_sign = np.signbit(numbers(found)) == np.signbit(exact)
     overflows = (np.abs(exact) >= OVERFLOW) & np.isinf(numbers(found)) & same_sign
     return np.where(overflows, 0, distance).astype(np.longdouble)
