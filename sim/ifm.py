@@ -7,13 +7,15 @@ whenever a tile has few rows, and in decode it has one.
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.machine import MAX_ROWS, Machine, Record
-from skipopu.sim.work import EVERY_TILE, FIRST_BLOCK
+from skipopu.sim.scoreboard import row_free
+from skipopu.sim.tile_source import EVERY_TILE, FIRST_BLOCK
+from skipopu.spec.ledger import NpeWork
 from skipopu.spec.overlay import BLOCK_RAM_READ, BLOCK_RAM_WRITE
 
 
 @jit
 def ifm(m: Machine) -> None:
-    """One cycle: ask for one row if global buffer, lanes and stream can give it.
+    """One cycle: ask for one row if global buffer, statistics and stream can give it.
 
     All rows of an operation take the same way, past idle NPE stages if need be, and so arrive in order.
     """
@@ -22,19 +24,46 @@ def ifm(m: Machine) -> None:
     m.ifm.cause = causes.ROWS
     if i < 0 or not has_room(m.ifm, pe, p.ifm_rows):
         return
-    first_block = m.ifm.requested < w[i].depth * w[i].tile_rows
-    operand = w[i].operand == EVERY_TILE or (w[i].operand == FIRST_BLOCK and first_block)
     if w[i].stream and pe.stream_tiles == 0:
         m.ifm.cause = causes.DDR
         return
-    if pe.reads + w[i].feed_tiles > p.read_ports or (operand and pe.lane_taken):
+    passes = passes_lanes(m.ifm, w[i].operand, w[i].depth * w[i].tile_rows)
+    if not passes and w[i].operand == FIRST_BLOCK and m.ifm.written > m.total.now:
+        m.ifm.cause = causes.DRAINING
+        return
+    if not statistics_free(m.ifm, w[i].operand_distance, w[i].statistics_rows, m.total.now):
+        m.ifm.cause = causes.DRAINING
+        return
+    if pe.reads + w[i].feed_tiles > p.read_ports:
         return
     if w[i].stream:
         pe.stream_tiles -= 1
     pe.reads += w[i].feed_tiles
-    if operand:
+    if passes:
         pe.lane_taken = 1
+        m.counts.npe[NpeWork.OPERANDS] += 1
+    note_request(m.ifm, passes, w[i].statistics_rows, m.total.now, p.read_stages + w[i].operand_stages)
     request_row(m.ifm, m.total.now, p.read_stages + w[i].operand_stages)
+
+
+@jit
+def passes_lanes(ifm: Record, operand: int, block_tiles: int) -> bool:
+    """The next tile goes through the operand lanes; ``block_tiles`` of a column block."""
+    return operand == EVERY_TILE or (operand == FIRST_BLOCK and ifm.requested < block_tiles)
+
+
+@jit
+def statistics_free(ifm: Record, distance: int, rows: int, now: int) -> bool:
+    """The next tile's row has no tile on its way to its sums, if those are taken; ``rows`` take turns."""
+    return distance == 0 or row_free(ifm.taken, ifm.requested % rows, now, distance)
+
+
+@jit
+def note_request(ifm: Record, passes: bool, rows: int, now: int, latency: int) -> None:
+    """The next tile is asked for: when its row may follow, and when it can be read if it is written back."""
+    ifm.taken[ifm.requested % rows] = now
+    if passes:
+        ifm.written = now + latency + 1
 
 
 @jit

@@ -4,7 +4,7 @@ from skipopu.numerics.jit import jit
 from skipopu.sim.hbm_port import weight_chunks
 from skipopu.sim.kv_buffer import output_valid
 from skipopu.sim.machine import Machine, Record
-from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE, WEIGHT_TILE
+from skipopu.sim.tile_source import CONSTANT_TILE, KV_TILE, NO_TILE, WEIGHT_TILE
 
 
 @jit

@@ -17,7 +17,7 @@ from skipopu.sim.dram import Dram
 from skipopu.sim.hbm import new_hbm
 from skipopu.sim.work import Work
 from skipopu.spec.board import Board
-from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, NpeWork, Part, Phase, Traffic
 from skipopu.spec.overlay import Overlay
 
 MAX_PORTS = 64  # bound of dma.hbm_ports
@@ -25,6 +25,7 @@ MAX_QUEUE = 64  # bound of sequencer.queue_depth
 HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of dma.crossing_stages + 1
 OUTSTANDING = 64  # bound of dma.read_bursts and dma.write_bursts
 MAX_ROWS = 8192  # bound of ifm.rows
+MAX_STATISTICS = 4096  # bound of npe.statistics_rows and of the rows of a block
 IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
 Record = Any  # a NumPy record; Numba reads and writes its fields by name
@@ -57,6 +58,7 @@ COUNTS = [
     ("parts", "i8", (len(Phase), len(Part), len(Cause))),  # the PE array's row of it, by the instruction that waits
     ("traffic", "i8", (len(Phase), len(Traffic))),
     ("buffer_bytes", "i8", (len(Phase),)),
+    ("npe", "i8", (len(NpeWork),)),
     ("window", "i8", (len(Traffic),)),  # bytes since the last multiple of window_cycles
 ]
 SEQUENCER = ["next", "requested", "fetched_beats", "halted", "cause"]
@@ -118,7 +120,8 @@ APPEND = [
 ]  # fmt: skip
 PE = [
     "instruction", "tiles", "depth", "rows",  # the operation: its loop bounds
-    "tile", "row", "cause", "reads", "stream_tiles", "lane_taken",
+    "tile", "row", "cause", "reads", "stream_tiles",
+    "lane_taken",  # 1: a tile passes the operand lanes
     "part",  # Part of the instruction that is at work or the next to be
     "following",  # of the one after it
 ]  # fmt: skip
@@ -130,16 +133,25 @@ KER = [
 ]  # fmt: skip
 IFM = [
     "requested", "issued", "cause",  # rows of the operation
+    "written",  # first cycle in which all tiles that were normalised on their way can be read again
     ("readable", "i8", (MAX_ROWS,)),  # [row]: first cycle in which it stands at the output
+    ("taken", "i8", (MAX_STATISTICS,)),  # [statistics row]: cycle in which a tile of it was last asked for
 ]  # fmt: skip
 PSUM = [
     "head", "tail",  # column blocks that have left, that are closed
     ("readable", "i8", (2,)), ("writable", "i8", (2,)),
     ("slots", "i8", (2,)),  # entries still to leave
     ("last", "i8", (2,)),  # 1: the operation's last block
+    ("operation", "i8", (2,)),  # instruction
 ]  # fmt: skip
 NPE = [
     "cause", "flight_head", "flight_tail",
+    "slot",  # of a row's entries, the next to be taken
+    "full",  # 1: a pair of entries stands there and leaves word by word
+    "word", "words", "final",  # of the pair: next word, words, 1 if it is its row's last pair
+    "operation", "last",  # of the pair: instruction, 1 if it is that one's last pair
+    "row", "block", "first",  # of the pair: row of the block, block of the K/V round, first statistics row of the block
+    ("taken", "i8", (MAX_STATISTICS,)),  # [statistics row]: cycle in which a word of it was last sent
     ("flight", "i8", (IN_FLIGHT,)),  # instruction
     ("finish", "i8", (IN_FLIGHT,)),  # its last cycle, FAR while unknown
 ]  # fmt: skip
@@ -192,16 +204,17 @@ class Machine(NamedTuple):
 
 def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, watchdog: int, window: int) -> Machine:
     """Return the overlay at cycle 0 with nothing dispatched."""
-    kv, pe, npe, total = (record(fields) for fields in (KV, PE, NPE, TOTAL))
+    kv, pe, ifm, npe, total = (record(fields) for fields in (KV, PE, IFM, NPE, TOTAL))
     pe.instruction = kv.pushed = -1
     npe.finish[:] = FAR
+    npe.taken[:] = ifm.taken[:] = -FAR
     pe.following = first_part(program, work)
     ports, dma = new_ports(overlay)
     total.left_of_prefill = int((work.phase == Phase.PREFILL).sum())
     return Machine(
         p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
         sequencer=record(SEQUENCER), ports=ports, dma=dma, load=record(LOAD),
-        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, ker=record(KER), ifm=record(IFM),
+        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, ker=record(KER), ifm=ifm,
         psum=record(PSUM), npe=npe, total=total, counts=record(COUNTS),
         hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip

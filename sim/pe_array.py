@@ -10,7 +10,7 @@ from skipopu.sim.engine import begin, leave_queue
 from skipopu.sim.ifm import row_ready
 from skipopu.sim.machine import FAR, IN_FLIGHT, Machine, Record
 from skipopu.sim.psum import close_block, psum_free
-from skipopu.sim.work import CONSTANT_TILE, KV_TILE, NO_TILE
+from skipopu.sim.tile_source import CONSTANT_TILE, KV_TILE, NO_TILE
 
 ENGINE = 5
 
@@ -80,7 +80,8 @@ def pe_array(m: Machine) -> None:
     if issue(pe, m.ker, m.ifm, now, m.p.broadcast_stages):
         last = 1 if pe.tile == pe.tiles else 0
         latency = 0 if w[i].source == NO_TILE else m.p.pe_latency
-        close_block(m.psum, now, latency, w[i].drain_slots, last)
+        m.psum.operation[m.psum.tail & 1] = i
+        close_block(m.psum, now, latency, w[i].results, last)
     if pe.tile == pe.tiles:
         pe.instruction = -1
         _leave(m, i)

@@ -135,7 +135,7 @@ def _collect(m: Machine, windows: Ints, program: Program, work: Work, overlay: O
         traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay),
         window_cycles=WINDOW_CYCLES, windows=windows[: -(-now // WINDOW_CYCLES)],
         step_end=_step_end(work, program), retired=_retired(work),
-        kv=_kv_count(m, program), semaphores=m.engines.semaphore, macs=macs(program.context.trace),
+        kv=_kv_count(m, program), semaphores=m.engines.semaphore, npe=m.counts.npe, macs=macs(program.context.trace),
         dram={"hbm": counters(m.hbm), "ddr": counters(m.ddr)},
     )  # fmt: skip
 

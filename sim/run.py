@@ -45,7 +45,7 @@ class Run:
     the part of a layer whose instruction is at work or next; ``traffic`` [Phase, Traffic] bytes moved; ``asked``
     likewise, bytes the program asks for; ``windows`` [window, Traffic] bytes in each ``window_cycles``
     core cycles (last one may be short); ``step_end`` [steps] cycle in which the step's last instruction
-    retired; ``semaphores`` final counts.
+    retired; ``semaphores`` final counts; ``npe`` [NpeWork] what the NPE moved.
     """
 
     engine: str
@@ -61,6 +61,7 @@ class Run:
     retired: Retired
     kv: KvCount
     semaphores: Ints
+    npe: Ints
     macs: Ints  # [Phase] multiply-accumulates executed, padding not counted
     dram: dict[str, dict[str, int]]  # "hbm" | "ddr" → row_hits, row_misses, row_closed, refreshes
     warnings: tuple[str, ...] = ()

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from skipopu.program.builder import OPCODE_ENGINE
 from skipopu.program.isa import COLUMN, ENGINES, Fields, Gate, Opcode, decode
 from skipopu.program.program import Program
+from skipopu.sim.loop_bounds import fill_loop_bounds
 from skipopu.spec.ledger import Block, Part, Phase, Traffic
-from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
+from skipopu.spec.overlay import Overlay
 from skipopu.trace import StepPhase
 
 Ints = NDArray[np.int64]
 Work = np.recarray[Any, Any]
-
-NO_TILE, WEIGHT_TILE, KV_TILE, CONSTANT_TILE = range(4)  # where KER takes a tile from
-AS_IS, FIRST_BLOCK, EVERY_TILE = range(3)  # which row tiles pass the NPE on their way into IFM
 
 
 WORK = np.dtype(
@@ -56,8 +54,16 @@ WORK = np.dtype(
         ("feed_tiles", "i8"),  # row tiles read together: 2 when two heads are packed
         ("operand", "i8"),
         ("operand_stages", "i8"),
-        ("drain_slots", "i8"),  # NPE cycles of a block's results
-        ("result_stages", "i8"),
+        ("operand_distance", "i8"),  # cycles between two tiles of a row whose statistics are taken, 0 without
+        ("statistics_rows", "i8"),  # rows that take turns in that, at least 1
+        ("results", "i8"),  # PSUM entries of a block, ``slots`` a row
+        ("slots", "i8"),
+        ("words", "i8"),  # in which a row leaves the NPE
+        ("head_words", "i8"),  # of them, of one head
+        ("round_blocks", "i8"),  # column blocks of a K/V round
+        ("distance", "i8"),  # cycles between two words of a row whose statistics are taken, 0 without
+        ("post", "i8"),
+        ("result_stages", "i8"),  # from the last word to the last thing written
         ("issue", "i8"),  # core cycles of the retire stream, −1 before they are known
         ("first", "i8"),
         ("last", "i8"),
@@ -88,7 +94,7 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
         values[name] = f[:, COLUMN[name]]
     _transfers(values, f)
-    _products(values, f, program, overlay)
+    fill_loop_bounds(values, f, program, overlay)
     values["following"] = following(values["engine"], program.parts)
     values |= {name: np.full(n, -1, np.int64) for name in ("issue", "first", "last")}
     found = np.zeros(n, WORK).view(np.recarray)
@@ -139,107 +145,3 @@ def _transfers(v: dict[str, Ints], f: Fields) -> None:
     v["amount"] = np.where(transfer, moved * tiles, v["amount"])
     constants = op == Opcode.LOAD_CONSTANTS
     v["traffic"] = np.where(constants, int(Traffic.CONSTANTS), int(Traffic.ACTIVATIONS_READ))
-
-
-def _products(v: dict[str, Ints], f: Fields, program: Program, overlay: Overlay) -> None:
-    """Loop bounds of the matrix operations."""
-    op = f[:, 0]
-    for opcode, fill in ((Opcode.MATMUL, _matmul), (Opcode.ROUTE, _route)):
-        at = op == opcode
-        for name, value in fill(f[at], v["rows"][at], overlay).items():
-            v[name][at] = value
-    head = overlay.head_storage(program.context.shape.dimensions.head_dim)
-    group = f[:, COLUMN["group"]]
-    for opcode, attend in ((Opcode.SCORES, _scores), (Opcode.CONTEXT, _context)):
-        at = op == opcode
-        found = attend(head, v["rounds"][at], v["pairs"][at], v["rows"][at] * group[at], overlay)
-        for name, value in found.items():
-            v[name][at] = value
-    v["operand"] = np.where((op == Opcode.CONTEXT) & (f[:, COLUMN["normalize"]] == 0), AS_IS, v["operand"])
-    v["operand_stages"] = np.where(v["operand"] == AS_IS, 0, v["operand_stages"])
-    at = np.isin(op, (Opcode.STATISTICS, Opcode.NORMALIZE))
-    for name, value in _lane_pass(f[at], v["rows"][at], v["rounds"][at], overlay).items():
-        v[name][at] = value
-
-
-def _slots(overlay: Overlay, depth: Ints, columns: Ints) -> Ints:
-    """NPE cycles of one result row: its interleaved sums are read one by one, its columns leave by lanes."""
-    return np.maximum(np.minimum(overlay.psum.interleave, depth), -(-columns // overlay.npe.lanes))
-
-
-def _matmul(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    width, depth = o.pe_array.columns, f[:, COLUMN["k_tiles"]]
-    columns = f[:, COLUMN["columns"]]
-    blocks = -(-columns // width)
-    bits = np.where(f[:, COLUMN["datatype"]] == 1, BITS["fp16"], BITS["int4"])
-
-    def tile(c: Ints | int) -> Ints:
-        return -(-o.pe_array.dot_length * c * bits // 8)
-
-    return {
-        "source": WEIGHT_TILE, "blocks": blocks, "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile(width),
-        "pop_bytes": o.hbm_bytes_per_cycle, "feed_tiles": 1,
-        "operand": np.where(f[:, COLUMN["normalize"]] == 1, FIRST_BLOCK, AS_IS),
-        "operand_stages": o.npe.normalize_stages * (f[:, COLUMN["normalize"]] == 1),
-        "drain_slots": rows * _slots(o, depth, np.minimum(columns, width)),
-        "result_stages": o.npe.result_stages,
-    }  # fmt: skip
-
-
-def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    depth, logits = f[:, COLUMN["k_tiles"]], f[:, COLUMN["columns"]]
-    tile = o.pe_array.dot_length * logits * FP16_BYTES
-    return {
-        "source": np.where(logits > 0, CONSTANT_TILE, NO_TILE), "blocks": 1, "depth": depth,
-        "tile_rows": rows, "tile_bytes": tile,
-        "pop_bytes": o.ker.constant_bytes_per_cycle, "feed_tiles": 1,
-        "operand": np.where(f[:, COLUMN["normalize"]] == 1, EVERY_TILE, AS_IS),
-        "operand_stages": 0,  # the statistics branch off; the tile itself goes straight on
-        "drain_slots": np.where(logits > 0, rows * _slots(o, depth, logits), 0),
-        "result_stages": o.npe.statistics_stages + np.where(logits > 0, o.npe.route_stages, 0),
-    }  # fmt: skip
-
-
-def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    depth = np.full_like(rounds, head // o.pe_array.dot_length)
-    packed = o.dataflow.packed_heads  # of a pair; alone, a head leaves half of the columns without keys
-    tile = packed * o.pe_array.dot_length * FP16_BYTES
-    columns = packed * o.pe_array.columns // 2
-    return {
-        "source": KV_TILE, "blocks": rounds * pairs * (2 // packed), "depth": depth, "tile_rows": rows,
-        "tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": packed,
-        "operand": AS_IS, "operand_stages": 0,
-        "drain_slots": rows * _slots(o, depth, np.full_like(rounds, columns)),
-        "result_stages": o.npe.result_stages,
-    }  # fmt: skip
-
-
-def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    fewest = -(-head // o.pe_array.columns)
-    parts = next(n for n in range(fewest, head + 1) if head % n == 0)
-    width = head // parts
-    tiles = 2 * pairs * parts  # of one round
-    slots = _slots(o, rounds, np.full_like(rounds, width))
-    return {
-        "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows,
-        "tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes,
-        "feed_tiles": 1, "operand": EVERY_TILE, "operand_stages": o.npe.exponential_stages,
-        "drain_slots": rows * tiles * slots,
-        "result_stages": o.npe.result_stages,
-    }  # fmt: skip
-
-
-def _lane_pass(f: Fields, rows: Ints, rounds: Ints, o: Overlay) -> dict[str, Ints | int]:
-    """Every tile passes the lanes once and nothing is multiplied: X, or the raw scores of all heads."""
-    scores, second = f[:, COLUMN["tokens"]] > 0, f[:, 0] == Opcode.NORMALIZE
-    heads = 2 * f[:, COLUMN["pairs"]] * f[:, COLUMN["group"]]
-    statistics = o.npe.statistics_stages + np.where(scores, o.npe.exponential_stages, 0)
-    return {
-        "source": NO_TILE, "blocks": 1, "depth": 1, "feed_tiles": 1, "drain_slots": 0,
-        "tile_rows": rows * np.where(scores, rounds * heads, f[:, COLUMN["k_tiles"]]),
-        "operand": EVERY_TILE, "operand_stages": 0,
-        "result_stages": np.where(
-            second, np.where(scores, o.npe.exponential_stages, o.npe.normalize_stages), statistics
-        ),
-    }  # fmt: skip

@@ -66,7 +66,7 @@ def heads_of_pass(shape: ModelShape) -> int:
 
 
 def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int) -> int:
-    """Largest row block that PSUM, rotary and global buffer hold when attention takes ``rounds`` K/V rounds.
+    """Largest row block that PSUM, the NPE and the global buffer hold when attention takes ``rounds`` K/V rounds.
 
     Raises SpecError when not even one row fits.
     """
@@ -77,6 +77,7 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     limits = {
         "dataflow.row_block": overlay.dataflow.row_block,
         "npe.rotary_bytes": overlay.npe.rotary_bytes // (shape.dimensions.head_dim * FP16_BYTES),
+        "npe.statistics_rows": overlay.npe.statistics_rows // per_pass,
         "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
         "global_buffer.tiles": min(room // ffn, room // attention),
     }
@@ -89,10 +90,13 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
 
 
 def check_decode(shape: ModelShape, overlay: Overlay) -> None:
-    """Check that PSUM holds the query heads of one token; raises SpecError."""
-    need = shape.dimensions.attention_heads * overlay.psum.interleave
-    if need > overlay.psum.entries:
-        raise SpecError(
-            f"shape {shape.name}: psum.entries = {overlay.psum.entries}; decode needs {need}"
-            f" ({shape.dimensions.attention_heads} heads × psum.interleave); nearest: {need}"
-        )
+    """Check that PSUM and row statistics hold the query heads of one token; raises SpecError."""
+    heads = shape.dimensions.attention_heads
+    for key, room, need, what in (
+        ("psum.entries", overlay.psum.entries, heads * overlay.psum.interleave, "heads × psum.interleave"),
+        ("npe.statistics_rows", overlay.npe.statistics_rows, heads, "heads"),
+    ):
+        if need > room:
+            raise SpecError(
+                f"shape {shape.name}: {key} = {room}; decode needs {need} ({heads} {what}); nearest: {need}"
+            )

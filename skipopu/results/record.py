@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skipopu.results.check import Check
 from skipopu.sim.run import KvCount, Retired, Run
 
-ARRAYS = ("ledger", "parts", "traffic", "asked", "windows", "step_end", "semaphores", "macs")
+ARRAYS = ("ledger", "parts", "traffic", "asked", "windows", "step_end", "semaphores", "npe", "macs")
 ROWS: tuple[Literal["q"], Literal["kv"], Literal["ffn"]] = ("q", "kv", "ffn")
 HEADER = "record"
 

@@ -62,6 +62,14 @@ class Part(Named):
         return self <= Part.OUTPUT
 
 
+class NpeWork(Named):
+    """What the NPE moves in its busy cycles; several kinds may move in one cycle."""
+
+    ENTRIES = 0  # PSUM entries taken
+    WORDS = 1  # words of sums sent to the adders, of each pair of entries
+    OPERANDS = 2  # row tiles through the operand lanes or past the statistics
+
+
 class Phase(Named):
     """Ledger rows are kept apart for prefill (anything before the first decode step) and decode."""
 

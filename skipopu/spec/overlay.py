@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from skipopu.spec.error import SpecError
 from skipopu.spec.leaf import Leaf, flag, number, word
 from skipopu.spec.load import build, find, override, read_toml
+from skipopu.spec.npe import Npe, slot_levels
 
 BITS = {"int4": 4, "fp16": 16}
 FP16_BYTES = 2
@@ -84,19 +85,6 @@ class Constants:
     """Scales, gamma, router weights and rotary constants, ping-pong halves filled from DDR4."""
 
     half_bytes: int = number("byte", 256, 16777216)
-
-
-@dataclass(frozen=True)
-class Npe:
-    """Nonlinear engine: one row tile a cycle through ``lanes`` lanes, before or after the PE array."""
-
-    lanes: int = number("lane", 1, 1024)
-    normalize_stages: int = number("cycle", 1, 64)
-    exponential_stages: int = number("cycle", 1, 64)
-    result_stages: int = number("cycle", 1, 64)
-    statistics_stages: int = number("cycle", 1, 64)
-    route_stages: int = number("cycle", 1, 64)
-    rotary_bytes: int = number("byte", 32, 1048576)
 
 
 @dataclass(frozen=True)
@@ -209,6 +197,12 @@ class Overlay(Parameters):
         self._require("dma.weight_chunks", self.dma.weight_chunks, burst, "one AXI3 burst")
         self._require("dma.kv_chunks", self.dma.kv_chunks, burst, "one AXI3 burst")
         self._check_map()
+        self._require(
+            "npe.reduce_stages",
+            self.npe.reduce_stages,
+            self.npe.scale_stages,
+            "npe.scale_stages: a sum is scaled to the new maximum while the tile is reduced",
+        )
 
     def _require(self, key: str, value: int, low: int, why: str) -> None:
         if value < low:
@@ -271,6 +265,25 @@ class Overlay(Parameters):
     def weight_tile_bytes(self, columns: int, datatype: str) -> int:
         """Bytes of a weight tile of ``dot_length`` × ``columns`` weights."""
         return math.ceil(self.pe_array.dot_length * columns * BITS[datatype] / 8)
+
+    # --- the NPE --------------------------------------------------------------------------------------
+
+    @property
+    def slot_latency(self) -> int:
+        """Core cycles from the last interleaved sums of a row to their total; scales are read meanwhile."""
+        levels = slot_levels(self.psum.interleave) * self.npe.add_stages
+        return max(levels, self.global_buffer.read_stages)
+
+    @property
+    def result_latency(self) -> int:
+        """Core cycles from a word's last sums to the word: total, scale, bias, residual, rounding, function."""
+        n = self.npe
+        return self.slot_latency + n.scale_stages + 2 * n.add_stages + n.narrow_stages + n.function_stages
+
+    @property
+    def route_latency(self) -> int:
+        """Core cycles from a token's last logits to its bit in the row mask."""
+        return self.slot_latency + self.npe.route_stages
 
     # --- HBM ------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from skipopu.program.isa import Opcode
 from skipopu.results.result import Result
 from skipopu.sim.run import KvCount, Retired, Run
 from skipopu.spec.board import Board
-from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, NpeWork, Part, Phase, Traffic
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
 from skipopu.trace import Header, Provenance, Router, StepPhase, Steps, Trace, make_trace
@@ -98,6 +98,7 @@ def make_run(trace: Trace, overlay: Overlay, layer_cycles: tuple[int, int], seed
         retired=retired,
         kv=KvCount(sum(stored), trace.rows("kv").size * entry, kv_read, kv_read // 5, streaming, 100),
         semaphores=np.zeros(36, np.int64),
+        npe=np.zeros(len(NpeWork), np.int64),
         macs=(cycles * overlay.peak_macs_per_cycle * [0.71, 0.093]).astype(np.int64),
         dram=_dram(traffic),
     )

@@ -9,7 +9,7 @@ from skipopu.program.context import Context
 from skipopu.program.isa import COLUMN, Gate, Opcode, decode
 from skipopu.program.program import Program
 from skipopu.sim.run import Run
-from skipopu.spec.ledger import Block, Cause, Traffic
+from skipopu.spec.ledger import Block, Cause, NpeWork, Traffic
 from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
 
 PRODUCTS = (Opcode.MATMUL, Opcode.ROUTE, Opcode.SCORES, Opcode.CONTEXT)
@@ -33,7 +33,10 @@ def expected(program: Program, overlay: Overlay, run: Run) -> dict[str, tuple[in
         "kv written": (traffic[Traffic.KV_WRITE], 2 * memory.vector_bytes * trace.rows("kv").sum()),
         "kv read": (traffic[Traffic.KV_READ], kv_read_bytes(program)),
         "array cycles": (busy[Block.PE_ARRAY], array_cycles(program, overlay)),
-        "lane cycles": (busy[Block.NPE], lane_cycles(program, overlay)),
+        **{
+            f"npe {work.label}": (run.npe[work], npe_work(program, overlay)[work]) for work in NpeWork
+        },
+        "npe busy": (max(run.npe) <= busy[Block.NPE] <= sum(run.npe), True),
         "hbm read": (hbm["read_beats"] * HBM_BEAT_BYTES, traffic[Traffic.WEIGHTS] + traffic[Traffic.KV_READ]),
         "hbm written": (hbm["write_beats"] * HBM_BEAT_BYTES, traffic[Traffic.KV_WRITE]),
         "ddr read": (ddr["read_beats"] * DDR_BEAT_BYTES, reads),
@@ -122,34 +125,40 @@ def parts(head: int, width: int) -> int:
     return min(n for n in range(1, head + 1) if head % n == 0 and head // n <= width)
 
 
-def lane_cycles(program: Program, overlay: Overlay) -> int:
-    """NPE cycles: results by interleaved sums or by lanes, whichever takes longer, and operands by rows."""
-    o, total = overlay, 0
+def npe_work(program: Program, overlay: Overlay) -> np.ndarray:
+    """[NpeWork]: sums of PSUM, words of their pairs, tiles on their way in."""
+    o, total = overlay, np.zeros(len(NpeWork), np.int64)
     head = o.head_storage(program.context.shape.dimensions.head_dim)
     for opcode, f, rows, rounds in products(program):
         depth, columns, pairs = (int(f[COLUMN[name]]) for name in ("k_tiles", "columns", "pairs"))
         heads, normalized = rows * int(f[COLUMN["group"]]), bool(f[COLUMN["normalize"]])
         if opcode == Opcode.MATMUL:
             blocks = -(-columns // o.pe_array.columns)
-            total += rows * blocks * slots(o, depth, min(columns, o.pe_array.columns))
-            total += rows * depth * normalized
+            total += leaving(o, rows * blocks, depth, [min(columns, o.pe_array.columns)])
+            total += passing(rows * depth * normalized)
         elif opcode == Opcode.ROUTE:
-            total += rows * slots(o, depth, columns) * (columns > 0) + rows * depth * normalized
+            total += leaving(o, rows * (columns > 0), depth, [columns]) + passing(rows * depth * normalized)
         elif opcode == Opcode.SCORES:
-            depth = head // o.pe_array.dot_length
-            packed = o.dataflow.packed_heads
-            total += heads * rounds * pairs * 2 // packed * slots(o, depth, o.pe_array.columns * packed // 2)
+            packed, half = o.dataflow.packed_heads, o.pe_array.columns // 2
+            total += leaving(o, heads * rounds * pairs * 2 // packed, head // o.pe_array.dot_length, [half] * packed)
         elif opcode == Opcode.CONTEXT:
             tiles = 2 * pairs * parts(head, o.pe_array.columns)
-            results = slots(o, rounds, head // parts(head, o.pe_array.columns))
-            total += heads * tiles * (rounds * o.dataflow.fused + results)
+            total += leaving(o, heads * tiles, rounds, [head // parts(head, o.pe_array.columns)])
+            total += passing(heads * tiles * rounds * o.dataflow.fused)
         else:
-            total += heads * 2 * pairs * rounds if f[COLUMN["tokens"]] else rows * depth
+            total += passing(heads * 2 * pairs * rounds if f[COLUMN["tokens"]] else rows * depth)
     return total
 
 
-def slots(o: Overlay, depth: int, columns: int) -> int:
-    return max(min(o.psum.interleave, depth), -(-columns // o.npe.lanes))
+def leaving(o: Overlay, rows: int, depth: int, groups: list[int]) -> np.ndarray:
+    """Rows of results: an entry an interleaved sum, and each pair of them in words of the columns of one group."""
+    slots, width = min(o.psum.interleave, depth), min(o.npe.lanes, o.pe_array.columns)
+    words = sum(-(-columns // width) for columns in groups)
+    return rows * np.array([slots, -(-slots // 2) * words, 0])
+
+
+def passing(tiles: int) -> np.ndarray:
+    return np.array([0, 0, tiles])
 
 
 def weight_bytes(program: Program, overlay: Overlay) -> int:

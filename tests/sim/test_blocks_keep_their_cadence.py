@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from small_machine import BOARD, TINY, shape, skipping
 
 from skipopu.program.compiler import compile_trace
-from skipopu.program.isa import Opcode
+from skipopu.program.isa import Opcode, Post
 from skipopu.sim import causes
 from skipopu.sim.machine import Machine
 from skipopu.spec.overlay import Overlay
@@ -128,16 +128,36 @@ def test_packed_rows_wait_for_both_read_ports(read_ports: int) -> None:
     assert bool(stored_and_fed) == (read_ports == 3)
 
 
-def test_results_pass_the_lanes_before_operands() -> None:
-    """A product whose rows are normalised on the way in starves while the results before it leave."""
+def test_operands_have_lanes_of_their_own() -> None:
+    """A product whose rows are normalised on the way in is fed while the results before it leave."""
     overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512", "npe.lanes=1"))
     program = hand_made([*matmul(overlay, 8, 2, 16), *matmul(overlay, 8, 4, 8, normalize=1)], overlay)
-    seen = watch(program, overlay, lambda m: (int(m.npe.cause), fed(m), int(m.pe.instruction)))
+    seen = watch(program, overlay, lambda m: (int(m.npe.full), fed(m), int(m.pe.instruction)))
     second = [(a, b) for a, b in pairwise(seen) if a[2] == b[2] == 3]
-    results = [(a, b) for a, b in second if b[0] == causes.BUSY]
-    assert len(results) > 50
-    assert all(a[1] == b[1] for a, b in results)
-    assert any(b[1] > a[1] for a, b in second)
+    assert sum(a[0] == b[0] == 1 and b[1] > a[1] for a, b in second) >= 8
+
+
+def test_a_row_is_read_again_only_once_it_is_written_back() -> None:
+    """Two column blocks of a normalised row: the second waits for the lanes, and a row of many tiles does not."""
+    overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512"))
+    way = overlay.global_buffer.read_stages + overlay.npe.operand_latency
+    for k_tiles in (1, 3, 2 * way):
+        load, product = matmul(overlay, 1, k_tiles, 2 * overlay.pe_array.columns, normalize=1)
+        product[1]["wait"] = LOAD
+        seen = watch(hand_made([WAIT, load, product], overlay), overlay, fed)
+        asked = [cycle for cycle, (a, b) in enumerate(pairwise(seen)) if b > a]
+        assert asked[k_tiles] - asked[k_tiles - 1] == way + 1
+
+
+def test_a_residual_takes_a_read_port() -> None:
+    """Stored, fed and added tiles share the ports: as many reads as tiles, never more a cycle than there are ports."""
+    overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512"))
+    store = (Opcode.STORE_ROWS, {"rows": 8, "k_tiles": 120})
+    product = matmul(overlay, 8, 4, 64, post=int(Post.RESIDUAL))
+    seen = watch(hand_made([store, *product], overlay), overlay, lambda m: int(m.pe.reads))
+    blocks = 64 // overlay.pe_array.columns
+    assert sum(seen) == 8 * 120 + 8 * 4 * blocks + 8 * blocks
+    assert max(seen) == overlay.global_buffer.read_ports
 
 
 def test_a_wait_is_met_the_cycle_after_the_signal() -> None:

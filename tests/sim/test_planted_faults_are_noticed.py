@@ -41,7 +41,7 @@ def test_a_fault_in_a_kernel_is_noticed(fault: str, notices: dict[str, str]) -> 
 WORK_FAULTS = {  # fault → column of the work table, opcode it is changed for, new value from old
     "semaphores are not waited for": ("wait", None, lambda v: 0 * v),
     "a product takes half of its weights": ("tile_bytes", Opcode.MATMUL, lambda v: v // 2),
-    "half of the results leave": ("drain_slots", None, lambda v: v // 2),
+    "half of the results leave": ("results", None, lambda v: v // 2),
     "a tile has a row more": ("tile_rows", Opcode.MATMUL, lambda v: v + 1),
     "weights come in half": ("amount", Opcode.LOAD_WEIGHTS, lambda v: v // 2),
     "a chunk of weights too many": ("amount", Opcode.LOAD_WEIGHTS, lambda v: v + 1),

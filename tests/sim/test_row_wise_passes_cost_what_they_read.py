@@ -12,7 +12,8 @@ from skipopu.program.compiler import compile_trace
 from skipopu.program.isa import COLUMN, Gate, Opcode, decode
 from skipopu.sim import reference
 from skipopu.sim.error import SimulationError
-from skipopu.sim.work import EVERY_TILE, Work, resolve_work
+from skipopu.sim.tile_source import EVERY_TILE
+from skipopu.sim.work import Work, resolve_work
 from skipopu.spec.ledger import Block, Cause, Part, Traffic
 from skipopu.spec.overlay import BLOCK_RAM_READ, BLOCK_RAM_WRITE, Overlay
 from skipopu.trace import Trace
@@ -20,17 +21,26 @@ from skipopu.trace import Trace
 ROW_WISE = Overlay.load("tiny", ("dataflow.fused=false",))
 ONE_HEAD = Overlay.load("tiny", ("dataflow.packed_heads=1",))
 HBM = [kind for kind in Traffic if kind.is_hbm]
+WAY = TINY.global_buffer.read_stages + BLOCK_RAM_WRITE + BLOCK_RAM_READ  # of a tile from being asked for to the array
 
 
 @settings(max_examples=12)
-@given(rows=st.integers(1, 9), k_tiles=st.integers(1, 40), opcode=st.sampled_from([11, 12]))
-def test_a_pass_takes_a_cycle_a_tile_and_its_pipelines(rows: int, k_tiles: int, opcode: int) -> None:
-    """The first tile is asked for a cycle after the start; the NPE sees the last a cycle after it has left IFM."""
-    program = hand_made([(Opcode(opcode), {"rows": rows, "k_tiles": k_tiles})], TINY)
+@given(rows=st.integers(1, 9), k_tiles=st.integers(1, 40))
+def test_a_normalising_pass_takes_a_cycle_a_tile_and_its_pipelines(rows: int, k_tiles: int) -> None:
+    """The first tile is asked for a cycle after the start; the pass retires a cycle after the last has left IFM."""
+    program = hand_made([(Opcode.NORMALIZE, {"rows": rows, "k_tiles": k_tiles})], TINY)
     found = simulate(program, TINY).retired
-    stages = TINY.npe.statistics_stages if opcode == Opcode.STATISTICS else TINY.npe.normalize_stages
-    way = TINY.global_buffer.read_stages + BLOCK_RAM_WRITE + BLOCK_RAM_READ
-    assert found.last[0] - found.first[0] == rows * k_tiles + way + 1 + stages
+    assert found.last[0] - found.first[0] == rows * k_tiles + WAY + TINY.npe.operand_latency + 2
+
+
+@settings(max_examples=12)
+@given(rows=st.integers(1, 9), k_tiles=st.integers(1, 40))
+def test_the_sums_of_a_row_are_one_loop(rows: int, k_tiles: int) -> None:
+    """A tile of a row waits until the one before is added; with as many rows as the adder has stages none does."""
+    program = hand_made([(Opcode.STATISTICS, {"rows": rows, "k_tiles": k_tiles})], TINY)
+    found = simulate(program, TINY).retired
+    tiles = (k_tiles - 1) * max(rows, TINY.npe.add_stages) + rows
+    assert found.last[0] - found.first[0] == tiles + WAY + 1 + TINY.npe.inverse_latency
 
 
 @pytest.mark.parametrize("block", [1, 4, 8])
