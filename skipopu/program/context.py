@@ -127,8 +127,25 @@ def _check_supported(trace: Trace, shape: ModelShape, overlay: Overlay, board: B
         raise SpecError(
             f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even"
         )
+    _check_units(trace, shape, overlay)
     _check_interfaces(overlay, board)
     _check_board(trace, shape, overlay, board)
+
+
+def _check_units(trace: Trace, shape: ModelShape, overlay: Overlay) -> None:
+    """The NPE has the units that the model's layers need, and the model has the positions."""
+    d = shape.dimensions
+    for key, there, needed, what in (
+        ("npe.layer_norm", overlay.npe.layer_norm, d.norm == "layer", "norm = layer"),
+        ("npe.gelu", overlay.npe.gelu, d.activation == "gelu", "activation = gelu"),
+    ):
+        if needed and not there:
+            raise SpecError(f"overlay {overlay.name}: {key} = false; shape {shape.name} has {what}; --set {key}=true")
+    if d.learned_positions and trace.tokens > d.learned_positions:
+        raise SpecError(
+            f"trace: {trace.tokens} tokens; shape {shape.name} has learned_positions = {d.learned_positions};"
+            " shorten the sequence"
+        )
 
 
 def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board) -> None:
@@ -152,11 +169,12 @@ def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board
     router = trace.header.router
     routers = 0 if router.kind == "none" else 2 if router.ffn_input == "layer_input" else 1
     width = router.hidden if router.kind in BOTTLENECK_AND_MLP else shape.dimensions.hidden_size
-    constants = FP16_BYTES * (shape.dimensions.hidden_size + 2 * routers * width)
+    norms, vectors = (2, "gamma and beta") if shape.dimensions.norm == "layer" else (1, "gamma")
+    constants = FP16_BYTES * (norms * shape.dimensions.hidden_size + 2 * routers * width)
     if constants > overlay.constants.half_bytes:
         raise SpecError(
             f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes};"
-            f" gamma and {2 * routers} router columns need {constants}; nearest: {constants}"
+            f" {vectors} and {2 * routers} router columns need {constants}; nearest: {constants}"
         )
 
 

@@ -7,13 +7,16 @@ from skipopu.program.isa import Opcode, Post
 from skipopu.program.nonlinear import emit_norm, emit_softmax
 from skipopu.spec.ledger import Part
 
+ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
+
 
 def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
     """Emit one decode step of ``token``; ``rounds`` is the most K/V rounds of any of its layers."""
     layers = e.c.shape.dimensions.layers
     e.places = _places(e, rounds)
     e.b.step, e.b.first_row, e.b.layer, e.b.part = step, token, -1, Part.OUTSIDE
-    e.load("embedding", _token_id(e, token) * e.c.tiles.x, "x", e.places["x"], 1, e.c.tiles.x)
+    embedding = token if not e.c.shape.rotary else _token_id(e, token)
+    e.load("embedding", embedding * e.c.tiles.x, "x", e.places["x"], 1, e.c.tiles.x)
     e.rotary(token, 1)
     for layer in range(layers):
         e.b.layer = layer
@@ -104,7 +107,7 @@ def emit_projection(
         name, held, gate, [x if e.fused else xn], [target], first=first, count=count,
         source=e.places[x if normalize else xn], operand=e.places[xn],
         target=e.places[target] + e.part(first, rows), rows=rows, normalize=normalize,
-        post=int(Post.NONE if name == "v" else Post.ROPE),
+        post=int(Post.ROPE if e.c.shape.rotary and name != "v" else Post.NONE),
     )  # fmt: skip
 
 
@@ -150,7 +153,7 @@ def _kv_product(
 
 def _ffn(e: Emitter) -> None:
     p, gate = e.places, e.gate("ffn", e.b.layer)
-    emit_gate_up(e, gate, "x", "xn", "h", 1)
+    emit_ffn_input(e, gate, "x", "xn", "h", 1)
     for name, first, count, held in e.projections("down"):
         e.matmul(
             name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"],
@@ -159,14 +162,14 @@ def _ffn(e: Emitter) -> None:
         )  # fmt: skip
 
 
-def emit_gate_up(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows: int) -> None:
-    """Interleaved gate and up projections with SwiGLU of place ``x``, normalised into ``xn``."""
+def emit_ffn_input(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows: int) -> None:
+    """Up projection with the activation, or interleaved gate and up with SwiGLU, of ``x``, normalised into ``xn``."""
     emit_norm(e, Part.FFN, gate, x, xn, rows)
-    p, normalize = e.places, int(e.fused)
-    for name, first, count, held in e.projections("gate_up"):
+    p, normalize, post = e.places, int(e.fused), ACTIVATIONS[e.c.shape.dimensions.activation]
+    for name, first, count, held in e.projections(e.c.shape.ffn_input):
         e.matmul(
             name, held, gate, [x if e.fused else xn], [h], first=first, count=count, source=p[x if normalize else xn],
-            operand=p[xn], target=p[h] + e.part(first, rows, Post.SWIGLU), rows=rows, normalize=normalize,
-            post=int(Post.SWIGLU),
+            operand=p[xn], target=p[h] + e.part(first, rows, post), rows=rows, normalize=normalize,
+            post=int(post),
         )  # fmt: skip
         normalize = 0

@@ -47,7 +47,8 @@ class Emitter:
         self.columns = context.overlay.pe_array.columns
         # output channels whose scales (and biases) fit one constants half; parts of a matrix begin at whole
         # column blocks, row tiles (two for SwiGLU, which halves them) and words of the constants
-        self.channel_bytes = FP16_BYTES * (2 if d.qkv_bias else 1)
+        self.channel_bytes = FP16_BYTES * (2 if d.qkv_bias or d.linear_bias else 1)
+        self.norm_vectors = 2 if d.norm == "layer" else 1  # γ, and β
         room = context.overlay.constants.half_bytes // self.channel_bytes
         dot = context.overlay.pe_array.dot_length
         self.unit = math.lcm(self.columns, 2 * dot, ADDRESS_UNIT // FP16_BYTES)
@@ -82,6 +83,8 @@ class Emitter:
 
     def rotary(self, token: int, rows: int) -> None:
         """Load the rotary constants of a row block into the NPE's ROT buffer: a cosine and a sine a pair."""
+        if not self.c.shape.rotary:
+            return
         size = self.c.shape.dimensions.head_dim * FP16_BYTES
         address = self._ddr("rotary") + token * size // ADDRESS_UNIT
         words = math.ceil(rows * size / ADDRESS_UNIT)
@@ -148,7 +151,7 @@ class Emitter:
         routed = tuple(m for m in modules if self.c.routed(m, self.b.layer))
         logits = 0 if hidden else 2 * len(routed)
         # gamma stays in its half until the projections, so the hidden routers' last layers come with it
-        size = width * (1 + logits) + 2 * hidden * len(routed)
+        size = width * (self.norm_vectors + logits) + 2 * hidden * len(routed)
         held = self.gamma = self.constants(f"gamma {' '.join(modules)}", size * FP16_BYTES)
         streamed = {"stream": 1} if stream_from >= 0 else {}
         if logits or self.fused:
@@ -158,7 +161,7 @@ class Emitter:
                 **held.fields, **streamed,
             )  # fmt: skip
         for index, module in enumerate(routed if hidden else ()):
-            word = (width + 2 * hidden * index) * FP16_BYTES // ADDRESS_UNIT
+            word = (width * self.norm_vectors + 2 * hidden * index) * FP16_BYTES // ADDRESS_UNIT
             self._hidden_router(module, place, source, rows, Held(held.half, word))
 
     def _masks(
@@ -213,6 +216,7 @@ class Emitter:
         count = matrix.columns if count < 0 else count
         self.weights(name, gate, first, count, layer)
         norm = ["statistics", self.gamma.region] if fields.get("normalize") else []
+        fields["bias"] = int(self.c.shape.biased(name))
         turn = ["rotary"] if fields.get("post") == Post.ROPE else []
         self.emit(
             Opcode.MATMUL, [*reads, held.region, *norm, *turn, *self.gate_reads(gate)], writes, columns=count,

@@ -55,6 +55,7 @@ class Post(IntEnum):
     SWIGLU = 2  # pairs of gate and up columns become one
     RESIDUAL = 3  # adds the row at operand
     RELU = 4
+    GELU = 5  # with npe.gelu
 
 
 ENGINE_OF = {
@@ -86,6 +87,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("value", 1),  # K or V; constants: the rotary buffer instead of a half
     ("datatype", 1),  # weights INT4 or FP16
     ("half", 1),  # constants half
+    ("bias", 1),  # of every column, behind the scales
     ("post", 3),
     ("rows", 12),
     ("k_tiles", 12),

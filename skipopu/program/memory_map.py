@@ -61,7 +61,7 @@ def layer_matrices(
         "v": (d.hidden_size, shape.kv_size, w),
         "q": (d.hidden_size, shape.query_size, w),
         "o": (d.attention_heads * head, d.hidden_size, w),
-        "gate_up": (d.hidden_size, 2 * d.intermediate_size, w),
+        shape.ffn_input: (d.hidden_size, (1 + shape.gated) * d.intermediate_size, w),
         "down": (d.intermediate_size, d.hidden_size, w),
     }
     for router in ("router_attention", "router_ffn")[:routers] if router_hidden else ():
@@ -119,7 +119,8 @@ def _ddr_map(shape: ModelShape, overlay: Overlay, tokens: int, board: Board) -> 
     row = math.ceil(d.hidden_size / overlay.pe_array.dot_length) * overlay.tile_bytes
     heads = d.attention_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
     sizes = {
-        "embedding": d.vocabulary * row,
+        # with learned positions the host adds token and position: a row a token of the sequence
+        "embedding": (tokens if d.learned_positions else d.vocabulary) * row,
         "constants": d.layers * 64 * (d.hidden_size + d.intermediate_size) + 8 * d.vocabulary,
         "rotary": tokens * d.head_dim * FP16_BYTES,
         "x": tokens * row,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from skipopu.program.blocking import Places, heads_of_pass
-from skipopu.program.decode import emit_context, emit_gate_up, emit_head, emit_projection, emit_scores
+from skipopu.program.decode import emit_context, emit_ffn_input, emit_head, emit_projection, emit_scores
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Post
 from skipopu.program.nonlinear import emit_norm
@@ -20,7 +20,8 @@ def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
     for first, rows, _ in blocks:
         e.b.first_row = first
         e.places = _places(e, "embedding").add("x", rows * t.x)
-        e.load("embedding", 0, "x", e.places["x"], rows, t.x)
+        at = 0 if e.c.shape.rotary else first * t.x  # with learned positions a row a token of the sequence
+        e.load("embedding", at, "x", e.places["x"], rows, t.x)
         e.store("x", first * t.x, "x", e.places["x"], rows, t.x)
     for layer in range(e.c.shape.dimensions.layers):
         for block in blocks:
@@ -163,5 +164,5 @@ def _ffn(e: Emitter, block: Block) -> None:
     e.b.part = Part.FFN
     _load_and_route(e, block, () if together else ("ffn",))
     gate = e.gate("ffn", e.b.layer)
-    emit_gate_up(e, gate, "x", "x", "h", rows)
+    emit_ffn_input(e, gate, "x", "x", "h", rows)
     _residual(e, block, gate, list(e.projections("down")), "h")

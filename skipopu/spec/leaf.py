@@ -33,19 +33,27 @@ class Bound:
     power_of_two: bool = False
 
 
-def number(unit: str, low: float, high: float, *, power_of_two: bool = False) -> Any:
-    """Declare a numeric leaf of a specification dataclass, ``low <= value <= high`` in ``unit``."""
-    return field(metadata={"bound": Bound(unit, low, high, power_of_two=power_of_two)})
+def number(unit: str, low: float, high: float, *, power_of_two: bool = False, usual: float | None = None) -> Any:
+    """Declare a numeric leaf of a specification dataclass, ``low <= value <= high`` in ``unit``.
+
+    A file may leave a leaf out that has a ``usual`` value.
+    """
+    return _leaf(Bound(unit, low, high, power_of_two=power_of_two), usual)
 
 
-def word(*choices: str) -> Any:
+def word(*choices: str, usual: str | None = None) -> Any:
     """Declare a leaf that is one of ``choices``."""
-    return field(metadata={"bound": Bound("word", choices=choices)})
+    return _leaf(Bound("word", choices=choices), usual)
 
 
-def flag() -> Any:
+def flag(*, usual: bool | None = None) -> Any:
     """Declare a leaf that is true or false."""
-    return field(metadata={"bound": Bound("flag")})
+    return _leaf(Bound("flag"), usual)
+
+
+def _leaf(bound: Bound, usual: Value | None) -> Any:
+    metadata = {"bound": bound}
+    return field(metadata=metadata) if usual is None else field(default=usual, metadata=metadata)
 
 
 def bound_of(declared: "Field[Any]") -> Bound | None:

@@ -93,9 +93,13 @@ def _section(cls: type[T], table: Mapping[str, Any], path: str, where: str, leav
     values: dict[str, Any] = {}
     for name, declared in fields.items():
         key = _join(path, name)
+        bound = bound_of(declared)
+        if name not in table and bound is not None and declared.default is not dataclasses.MISSING:
+            leaves[key] = Leaf(declared.default, bound.unit, f"not in {where}: the usual", "decision")
+            values[name] = declared.default
+            continue
         if name not in table:
             raise SpecError(f"{where}: missing key {key!r}")
-        bound = bound_of(declared)
         if bound is None:
             if not isinstance(table[name], Mapping):
                 raise SpecError(f"{where}: {key} = {table[name]!r}; expected a section [{key}]")

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from skipopu.spec.error import SpecError
-from skipopu.spec.leaf import Leaf, flag, number
+from skipopu.spec.leaf import Leaf, flag, number, word
 from skipopu.spec.load import build, find, override, read_toml
 
 
@@ -24,6 +24,11 @@ class Dimensions:
     tied_embeddings: bool = flag()
     qkv_bias: bool = flag()
     qk_norm: bool = flag()
+    # what Llama's descendants have alike and GPT-2 and OPT have otherwise
+    norm: str = word("rms", "layer", usual="rms")
+    activation: str = word("swiglu", "gelu", "relu", usual="swiglu")
+    linear_bias: bool = flag(usual=False)  # of all six matrices of a layer
+    learned_positions: int = number("token", 0, 1048576, usual=0)  # 0: RoPE
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ModelShape:
                 f"shape {self.name}: kv_heads = {d.kv_heads} must divide attention_heads ="
                 f" {d.attention_heads}; nearest: {nearest}"
             )
-        if d.head_dim % 2:
+        if d.head_dim % 2 and not d.learned_positions:
             raise SpecError(
                 f"shape {self.name}: head_dim = {d.head_dim} must be even for RoPE; nearest: {d.head_dim + 1}"
             )
@@ -82,6 +87,26 @@ class ModelShape:
         """Elements of a token's key (or value) vector over all heads."""
         return self.dimensions.kv_heads * self.dimensions.head_dim
 
+    @property
+    def gated(self) -> bool:
+        """Whether the FFN has a gate beside its up projection."""
+        return self.dimensions.activation == "swiglu"
+
+    @property
+    def ffn_input(self) -> str:
+        """Name of the weight matrix that the FFN's input meets."""
+        return "gate_up" if self.gated else "up"
+
+    @property
+    def rotary(self) -> bool:
+        """Whether queries and keys are turned by their position."""
+        return not self.dimensions.learned_positions
+
+    def biased(self, matrix: str) -> bool:
+        """Whether the products of a weight matrix ("q", "k", "v", "o", "gate_up", "up", "down") have a bias."""
+        d = self.dimensions
+        return (d.linear_bias and matrix != "lm_head") or (d.qkv_bias and matrix in ("q", "k", "v"))
+
     @cached_property
     def attention_weights(self) -> int:
         """Weights of the attention projections Q, K, V, O of one layer."""
@@ -90,21 +115,21 @@ class ModelShape:
 
     @cached_property
     def ffn_weights(self) -> int:
-        """Weights of gate, up and down of one layer."""
-        return 3 * self.dimensions.hidden_size * self.dimensions.intermediate_size
+        """Weights of gate, up and down of one layer; without SwiGLU there is no gate."""
+        return (2 + self.gated) * self.dimensions.hidden_size * self.dimensions.intermediate_size
 
     @cached_property
     def parameters(self) -> int:
-        """All parameters: projections, embeddings, norms, biases."""
+        """All parameters: projections, embeddings, learned positions, norms, biases."""
         d = self.dimensions
-        norms = 2 * d.hidden_size + (2 * d.head_dim if d.qk_norm else 0)
-        biases = self.query_size + 2 * self.kv_size if d.qkv_bias else 0
+        norm = d.hidden_size * (2 if d.norm == "layer" else 1)
+        norms = 2 * norm + (2 * d.head_dim if d.qk_norm else 0)
+        biases = self.query_size + 2 * self.kv_size if d.qkv_bias or d.linear_bias else 0
+        if d.linear_bias:
+            biases += 2 * d.hidden_size + (1 + self.gated) * d.intermediate_size
         embeddings = d.vocabulary * d.hidden_size * (1 if d.tied_embeddings else 2)
-        return (
-            d.layers * (self.attention_weights + self.ffn_weights + norms + biases)
-            + embeddings
-            + d.hidden_size
-        )
+        layer = self.attention_weights + self.ffn_weights + norms + biases
+        return d.layers * layer + embeddings + d.learned_positions * d.hidden_size + norm
 
     def kv_bytes_per_token(self, element_bytes: int = 2) -> int:
         """Bytes of K and V of one token over all layers, FP16 unless said otherwise."""

@@ -168,7 +168,7 @@ def weight_bytes(program: Program, overlay: Overlay) -> int:
     for first, count in zip(c.passes.first, c.passes.rows, strict=True):
         for layer in range(trace.layers):
             q, kv, ffn = (trace.rows(k)[layer, first : first + count].any() for k in ("q", "kv", "ffn"))
-            runs = {"k": kv, "v": kv, "q": q, "o": q, "gate_up": ffn, "down": ffn}
+            runs = {"k": kv, "v": kv, "q": q, "o": q, "gate_up": ffn, "up": ffn, "down": ffn}
             runs |= {f"router_{m}": c.routed(m, layer) and c.router_hidden > 0 for m in ("attention", "ffn")}
             for name, is_on in runs.items():
                 matrix = c.memory.matrices.get((layer, name))

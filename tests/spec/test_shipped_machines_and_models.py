@@ -27,6 +27,8 @@ MODELS = {
     "qwen3-8b": (8.190, 144),
     "qwen3-14b": (14.768, 160),
     "mobilellama-2.7b": (2.701, 320),
+    "gpt2": (0.124, 36),
+    "opt-1.3b": (1.315, 192),
 }
 
 
@@ -112,9 +114,14 @@ def counted(shape: ModelShape) -> int:
         for heads in (d.attention_heads, d.kv_heads, d.kv_heads):
             tensors.append((heads * d.head_dim, d.hidden_size))
             tensors += [(heads * d.head_dim,)] if d.qkv_bias else []
+            tensors += [(heads * d.head_dim,)] if d.linear_bias else []
         tensors.append((d.hidden_size, d.attention_heads * d.head_dim))
-        tensors += [(d.intermediate_size, d.hidden_size)] * 3
+        tensors += [(d.intermediate_size, d.hidden_size)] * (3 if d.activation == "swiglu" else 2)
         tensors += [(d.hidden_size,)] * 2 + ([(d.head_dim,)] * 2 if d.qk_norm else [])
+        tensors += [(d.hidden_size,)] * 2 if d.norm == "layer" else []
+        tensors += [(d.hidden_size,), (d.intermediate_size,), (d.hidden_size,)] if d.linear_bias else []
+    tensors += [(d.hidden_size,)] if d.norm == "layer" else []
+    tensors.append((d.learned_positions, d.hidden_size))
     return sum(math.prod(t) for t in tensors)
 
 
