@@ -9,6 +9,7 @@ from skipopu.hdl.cosim.npe_function_operands import COUNT, FORMS, close_numbers,
 from skipopu.hdl.cosim.npe_function_tiles import TILES
 from skipopu.hdl.npe.exponential import Exponential, FixedArgument, PowerBelow
 from skipopu.hdl.npe.float_multiplier import FloatMultiplier
+from skipopu.hdl.npe.gelu import Gelu
 from skipopu.hdl.npe.narrowing import Narrowing, ResidualAddition, Widening
 from skipopu.hdl.npe.reciprocal import Fp32Root, Reciprocal, ReciprocalRoot
 from skipopu.hdl.npe.rotary import Rotary
@@ -17,6 +18,7 @@ from skipopu.hdl.npe.silu import Silu
 from skipopu.hdl.npe.swiglu import Swiglu
 from skipopu.numerics import exponential as exponentials
 from skipopu.numerics.exponential import ARGUMENT_LIMIT, POWERS, fixed_argument, unbounded_argument
+from skipopu.numerics.gelu import gelu_fp16
 from skipopu.numerics.multiplication import multiply
 from skipopu.numerics.narrowing import narrow, with_residual
 from skipopu.numerics.normalization import root_fp32
@@ -110,6 +112,7 @@ TABLES = (
 )
 ACTIVATIONS = (
     function_of("SiLU", Silu, every_fp16, lambda x: (silu_fp16(x, POWERS, RECIPROCALS),)),
+    function_of("GELU", Gelu, every_fp16, lambda x: (gelu_fp16(x, POWERS, RECIPROCALS),)),
     function_of("SwiGLU", Swiglu, numbers("fp16", "fp16"), _gated),
 )
 RESULTS = (

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipopu.cli.cosim_runs import show_run
 from skipopu.cli.options import OverlayName, Settings
 from skipopu.cli.terminal import say
 from skipopu.spec.error import SpecError
 
 if TYPE_CHECKING:
-    from skipopu.hdl.cosim.dma import DmaRun
-    from skipopu.hdl.cosim.kv_buffer import KvBufferRun
-    from skipopu.hdl.cosim.pe_array import PeArrayRun
     from skipopu.spec.overlay import Overlay
 
-BLOCKS = ("pe_array", "dma", "kv_buffer")
+BLOCKS = ("pe_array", "npe", "router", "dma", "kv_buffer")
+OF_TILES = ("pe_array", "npe", "router")  # weight tiles; words and row tiles of every function; tokens
 TILES, BURSTS = 20_000, 100_000
 
 
@@ -30,7 +29,9 @@ def cosim(
     columns: Annotated[
         int | None, typer.Option(min=2, help="pe_array: only so many columns, and the HBM ports that feed them.")
     ] = None,
-    tiles: Annotated[int | None, typer.Option(min=1, help=f"pe_array: random weight tiles [{TILES}].")] = None,
+    tiles: Annotated[
+        int | None, typer.Option(min=1, help=f"{', '.join(OF_TILES)}: random tiles, or tokens [{TILES}].")
+    ] = None,
     bursts: Annotated[
         int | None, typer.Option(min=1, help=f"dma, kv_buffer: random AXI bursts [{BURSTS}].")
     ] = None,
@@ -41,20 +42,22 @@ def cosim(
 ) -> None:
     """Run a block's RTL in Verilator beside numerics and simulator.
 
-    Random work, random stalls on every stream; prints what was compared, or the first difference. dma: the HBM
-    ports with their AXI side. kv_buffer: bitmask, scheduler and invariance buffer, with the DMA below them.
+    Random work, random stalls on every stream; prints what was compared, or the first difference. npe: words of
+    results out of PSUM, row tiles on their way in, and row statistics. router: from logits to row masks, row lists and
+    bitmask. dma: the HBM ports with their AXI side. kv_buffer: bitmask, scheduler and invariance buffer, with the DMA
+    below them.
     """
     from skipopu.spec.overlay import Overlay
 
     _check(block, columns, tiles, bursts)
     chosen = _sliced(Overlay.load(overlay, tuple(settings or ())), overlay, columns, settings or [])
-    amount = (tiles or TILES) if block == "pe_array" else (bursts or BURSTS)
+    amount = (tiles or TILES) if block in OF_TILES else (bursts or BURSTS)
     found = _cosimulation(block)(chosen, amount, seed, waves=waves)
     tables = _accuracy(chosen, seed) if accuracy and block == "pe_array" else {}
     if json:
         _write_json(found, tables)
     else:
-        SHOW[block](found, chosen)
+        show_run(block, found, chosen)
         _show_result(found, chosen, tables)
     if found.difference is not None:
         raise typer.Exit(1)
@@ -63,10 +66,12 @@ def cosim(
 def _check(block: str, columns: int | None, tiles: int | None, bursts: int | None) -> None:
     if block not in BLOCKS:
         raise SpecError(f"cosim {block}: no such block; expected one of: {', '.join(BLOCKS)}")
-    foreign = {"--bursts": bursts} if block == "pe_array" else {"--columns": columns, "--tiles": tiles}
+    foreign: dict[str, int | None] = {"--bursts": bursts} if block in OF_TILES else {"--tiles": tiles}
+    foreign |= {} if block == "pe_array" else {"--columns": columns}
     for option, value in foreign.items():
         if value is not None:
-            instead = "--tiles" if block == "pe_array" else "--bursts and --set dma.hbm_ports=N"
+            size = "pe_array.columns" if block in OF_TILES else "dma.hbm_ports"
+            instead = f"{'--tiles' if block in OF_TILES else '--bursts'} and --set {size}=N"
             raise SpecError(f"cosim {block}: {option} {value} is not for this block; use {instead}")
 
 
@@ -102,34 +107,11 @@ def _accuracy(overlay: "Overlay", seed: int) -> dict[str, Any]:
 def _write_json(found: Any, tables: dict[str, Any]) -> None:
     from skipopu.cli.accuracy import as_json
 
-    values = dataclasses.asdict(found) | ({"accuracy": as_json(tables)} if tables else {})
+    values = dataclasses.asdict(found)
+    if "difference" not in values:  # of several runs together
+        values["difference"] = dataclasses.asdict(found.difference) if found.difference else None
+    values |= {"accuracy": as_json(tables)} if tables else {}
     sys.stdout.write(json_text.dumps(values, indent=1) + "\n")
-
-
-def _show_pe_array(r: "PeArrayRun", overlay: "Overlay") -> None:
-    pe = overlay.pe_array
-    say(f"pe_array of {r.overlay}: {pe.columns} columns × {pe.dot_length}, latency {overlay.pe_latency} cycles")
-    say(f"{r.operations} operations, {r.tiles} weight tiles, {r.products / 1e6:.1f} M products, {r.entries} entries")
-
-
-def _show_dma(r: "DmaRun", overlay: "Overlay") -> None:
-    say(f"dma of {r.overlay}: {overlay.dma.hbm_ports} HBM ports, {overlay.clock.hbm_ratio} ticks a core cycle")
-    say(f"{r.bursts} AXI bursts, {r.words} words of weights, {r.chunks} chunks of K/V")
-
-
-def _show_kv_buffer(r: "KvBufferRun", overlay: "Overlay") -> None:
-    say(f"kv_buffer of {r.overlay}: {overlay.dma.hbm_ports} HBM ports, {overlay.buffer_ports} buffer ports")
-    say(
-        f"{r.operations} reads of K or V, {r.rounds} rounds, {r.entries} entries, {r.coverage.buffered} of them from"
-        f" the buffer; {r.bursts} AXI bursts, {r.transfers} chunk sets"
-    )
-    counts = dataclasses.asdict(r.coverage).items()
-    say("exercised: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts))
-
-
-SHOW: dict[str, Callable[[Any, "Overlay"], None]] = {
-    "pe_array": _show_pe_array, "dma": _show_dma, "kv_buffer": _show_kv_buffer,
-}  # fmt: skip
 
 
 def _show_result(found: Any, overlay: "Overlay", tables: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""FP32 results become FP16: rounded once, with a factor or a residual where there is one."""
+"""FP32 results become FP16: each step, factor or residual, is rounded to FP32, the last one to FP16."""
 
 from typing import Any
 
@@ -47,7 +47,10 @@ def _add(results: Any, residuals: Any, found: Any) -> None:
 
 
 def scaled(sums: Wide, factor: float) -> Bits:
-    """Return ``sums`` (FP32 bits, any shape) times ``factor`` as FP16 bits; the factor is rounded to FP32."""
+    """Return ``sums`` (FP32 bits, any shape) times ``factor`` as FP16 bits.
+
+    The factor is rounded to FP32, and so is the product before it is narrowed.
+    """
     found = np.zeros(sums.size, np.uint16)
     _scale(np.ravel(sums), int(np.float32(factor).view(np.uint32)), found)
     return found.reshape(sums.shape)
@@ -56,4 +59,4 @@ def scaled(sums: Wide, factor: float) -> Bits:
 @jit
 def _scale(sums: Any, factor: int, found: Any) -> None:
     for i in range(len(sums)):
-        found[i] = multiply(bits_of(sums[i]), FP32, factor, FP32, FP16)
+        found[i] = narrow(multiply(bits_of(sums[i]), FP32, factor, FP32, FP32))

@@ -64,7 +64,7 @@ def root_fp32(bits: int, roots: LineTable, half_roots: LineTable) -> int:
 
 
 @jit
-def _inverse_deviation(square: int, mean: int, share: int, epsilon: int, roots: LineTable, half: LineTable) -> int:
+def inverse_deviation(square: int, mean: int, share: int, epsilon: int, roots: LineTable, half: LineTable) -> int:
     """1/√(Σx²/D − mean² + ε), all FP32; below zero the variance is zero."""
     squared = multiply(mean, FP32, mean, FP32, FP32)
     variance = add(multiply(square, FP32, share, FP32, FP32), negative(squared), FP32)
@@ -101,14 +101,14 @@ def _rows(
         mean = 0
         if centred:
             mean = multiply(row_sum(x[row], lanes, t, True), FP32, share, FP32, FP32)
-        inverse = _inverse_deviation(row_sum(x[row], lanes, t, False), mean, share, epsilon, roots, half_roots)
+        inverse = inverse_deviation(row_sum(x[row], lanes, t, False), mean, share, epsilon, roots, half_roots)
         for k in range(x.shape[1]):
-            value = _scaled(bits_of(x[row, k]), mean, inverse, bits_of(gamma[k]), bits_of(beta[k]), centred)
+            value = scaled_element(bits_of(x[row, k]), mean, inverse, bits_of(gamma[k]), bits_of(beta[k]), centred)
             found[row, k] = value
 
 
 @jit
-def _scaled(x: int, mean: int, inverse: int, gamma: int, beta: int, centred: bool) -> int:
+def scaled_element(x: int, mean: int, inverse: int, gamma: int, beta: int, centred: bool) -> int:
     """One element; rounded to FP32 after each step, to FP16 at the end."""
     value = widen(x)
     if centred:

@@ -10,7 +10,7 @@ from skipopu.spec.leaf import flag, number
 class Npe:
     """Nonlinear engine: a row tile a cycle on its way into IFM, a word of ``lanes`` results a cycle out of PSUM."""
 
-    lanes: int = number("lane", 1, 1024)
+    lanes: int = number("lane", 2, 1024)
     layer_norm: bool = flag()
     gelu: bool = flag()
     statistics_rows: int = number("row", 1, 4096)

@@ -184,7 +184,8 @@ class Overlay(Parameters):
         return cls(**vars(sections), name=path.stem, provenance=leaves)
 
     def __post_init__(self) -> None:
-        self._require_even("pe_array.columns", self.pe_array.columns)
+        self._require_even("pe_array.columns", self.pe_array.columns, "two columns share a DSP")
+        self._require_even("npe.lanes", self.npe.lanes, "gate and up, and the halves of a rotation, are pairs of lanes")
         self._require(
             "psum.interleave",
             self.psum.interleave,
@@ -210,12 +211,9 @@ class Overlay(Parameters):
                 f"overlay {self.name}: {key} = {value}; must be at least {low} ({why}); nearest: {low}"
             )
 
-    def _require_even(self, key: str, value: int) -> None:
+    def _require_even(self, key: str, value: int, why: str) -> None:
         if value % 2:
-            raise SpecError(
-                f"overlay {self.name}: {key} = {value}; must be even (two columns share a DSP);"
-                f" nearest: {value + 1}"
-            )
+            raise SpecError(f"overlay {self.name}: {key} = {value}; must be even ({why}); nearest: {value + 1}")
 
     def _check_map(self) -> None:
         if self.kv_buffer.map == "interleaved" and self.buffer_ports:

@@ -34,13 +34,22 @@ def test_a_difference_is_named_and_ends_with_status_one(skipopu: Any, monkeypatc
     assert "first difference: cycle 7, weights move: model 0x1, RTL 0x0" in said.out
 
 
+def test_the_router_says_what_it_decided(skipopu: Any) -> None:
+    said = skipopu("cosim", "router", "--tiles", 500)
+    assert (said.status, said.err) == (0, "")
+    assert "router of tiny: row blocks of 8, 2 stages" in said.out
+    assert "RTL = numerics in every bit, RTL = simulator in every cycle" in said.out
+
+
 @pytest.mark.parametrize(
     ("block", "option", "instead"),
     [
         ("pe_array", ("--bursts", 5), "use --tiles"),
         ("dma", ("--tiles", 5), "use --bursts"),
         ("kv_buffer", ("--columns", 4), "use --bursts"),
-        ("npe", (), "expected one of: pe_array, dma, kv_buffer"),
+        ("npe", ("--bursts", 5), "use --tiles and --set pe_array.columns=N"),
+        ("router", ("--columns", 4), "use --tiles"),
+        ("ker", (), "expected one of: pe_array, npe, router, dma, kv_buffer"),
     ],
 )
 def test_what_a_block_does_not_have_is_refused(skipopu: Any, block: str, option: tuple[Any, ...], instead: str) -> None:

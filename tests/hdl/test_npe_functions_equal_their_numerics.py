@@ -15,7 +15,7 @@ SEED = 5
 FP16_RESULTS = ("multiplication fp32 fp16 fp16", "multiplication fp16 fp16 fp16", "multiplication fp32 fp32 fp16")
 FP16_RESULTS += ("SwiGLU", "narrowing", "residual addition", "rotary")
 FP32_RESULTS = ("multiplication fp32 fp16 fp32", "multiplication fp32 fp32 fp32")
-UNARY = {"fixed argument", "SiLU", "widening", "reduction term of a number", "reduction term of a square"}
+UNARY = {"fixed argument", "SiLU", "GELU", "widening", "reduction term of a number", "reduction term of a square"}
 
 
 def test_all_units_equal_their_numerics_at_their_latency() -> None:

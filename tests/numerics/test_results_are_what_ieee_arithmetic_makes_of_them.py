@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from skipopu.numerics.narrowing import add_residuals, scaled
+from skipopu.numerics.result_path import apply_function, hide, numbers, row_words
 from skipopu.numerics.rotary import rotate
 from skipopu.numerics.router import executed
 from skipopu.numerics.silu import silus
@@ -59,10 +60,59 @@ def test_residuals_are_added_in_fp32() -> None:
             assert same(add_residuals(sums, residuals), sums.view(np.float32) + wide(residuals))
 
 
-def test_a_factor_is_multiplied_before_the_one_rounding() -> None:
-    sums = np.random.default_rng(0).standard_normal(COUNT).astype(np.float32)
-    exact = sums.astype(np.float64) * np.float64(np.float32(0.0883883461356163))
-    assert np.array_equal(scaled(sums.view(np.uint32), 0.0883883461356163).view(np.float16), exact.astype(np.float16))
+def test_the_product_with_a_factor_is_an_fp32_number_before_it_is_narrowed() -> None:
+    factor = 0.0883883461356163
+    sums = np.random.default_rng(0).standard_normal(COUNT * 20).astype(np.float32)
+    in_steps = (sums * np.float32(factor)).astype(np.float16)
+    at_once = (sums.astype(np.float64) * np.float64(np.float32(factor))).astype(np.float16)
+    assert np.array_equal(scaled(sums.view(np.uint32), factor).view(np.float16), in_steps)
+    assert not np.array_equal(in_steps, at_once)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_a_total_is_scaled_then_biased_then_added_to(with_bias: bool, with_residual: bool) -> None:
+    random = np.random.default_rng(0)
+    totals, scales = random.integers(0, 1 << 32, (2, COUNT), dtype=np.uint32)
+    biases, residuals = fp16(random, (2, COUNT))
+    near = (random.standard_normal((2, COUNT)) * 4).astype(np.float32).view(np.uint32)
+    for total, scale in ((totals, scales), near):
+        with np.errstate(all="ignore"):
+            exact = total.view(np.float32) * scale.view(np.float32)
+            exact = exact + wide(biases) if with_bias else exact
+            exact = exact + wide(residuals) if with_residual else exact
+            found = numbers(total, scale, biases if with_bias else None, residuals if with_residual else None)
+            assert same(found, exact)
+
+
+def test_relu_has_no_negative_zero_and_keeps_nan() -> None:
+    words = np.arange(1 << 16, dtype=np.uint16).reshape(-1, 8)
+    with np.errstate(all="ignore"):
+        assert same(apply_function("relu", words, words, words), np.maximum(wide(words), 0) + np.float32(0))
+
+
+def test_swiglu_leaves_half_a_word() -> None:
+    words = fp16(np.random.default_rng(0), (COUNT // 8, 8))
+    found = apply_function("swiglu", words, words, words)
+    assert np.array_equal(found[:, :4], swiglu(words[:, ::2].copy(), words[:, 1::2].copy()))
+    assert not found[:, 4:].any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "heads", "words"),
+    [
+        (10, 1, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, -1, -1]]),
+        (10, 2, [[0, 1, 2, 3], [4, -1, -1, -1], [5, 6, 7, 8], [9, -1, -1, -1]]),
+        (2, 2, [[0, -1], [1, -1]]),
+    ],
+)
+def test_a_word_has_columns_of_one_head(columns: int, heads: int, words: list[list[int]]) -> None:
+    found = row_words(np.arange(1, 1 + columns).reshape(1, columns), 4, heads)
+    assert (found[0] - 1).tolist() == words
+
+
+def test_what_is_not_visible_is_minus_infinity() -> None:
+    assert hide(np.array([1, 2], np.uint16), np.array([True, False])).tolist() == [1, 0xFC00]
 
 
 def test_the_larger_logit_decides() -> None:

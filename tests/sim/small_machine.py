@@ -54,7 +54,7 @@ def overlays(draw: st.DrawFn) -> Overlay:
         "clock.core_mhz": BOARD.hbm.axi_mhz / ratio,
         "pe_array.columns": draw(st.sampled_from([2, 6, 8, 16, 24, 64])),
         "pe_array.dot_length": draw(st.sampled_from([16, 32, 64])),
-        "npe.lanes": draw(st.sampled_from([1, 5, 16])),
+        "npe.lanes": draw(st.sampled_from([2, 6, 16])),
         "psum.entries": 1024,
         "global_buffer.tiles": 8192,
         "global_buffer.read_ports": draw(st.integers(2, 4)),

@@ -1,0 +1,64 @@
+"""What `skipopu cosim` says of a run, block by block."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from skipopu.cli.terminal import say
+
+if TYPE_CHECKING:
+    from skipopu.hdl.cosim.dma import DmaRun
+    from skipopu.hdl.cosim.kv_buffer import KvBufferRun
+    from skipopu.hdl.cosim.npe import NpeRun
+    from skipopu.hdl.cosim.pe_array import PeArrayRun
+    from skipopu.hdl.cosim.router import RouterRun
+    from skipopu.spec.overlay import Overlay
+
+
+def show_run(block: str, run: Any, overlay: "Overlay") -> None:
+    """Print what was compared."""
+    SHOW[block](run, overlay)
+
+
+def _show_pe_array(r: "PeArrayRun", overlay: "Overlay") -> None:
+    pe = overlay.pe_array
+    say(f"pe_array of {r.overlay}: {pe.columns} columns × {pe.dot_length}, latency {overlay.pe_latency} cycles")
+    say(f"{r.operations} operations, {r.tiles} weight tiles, {r.products / 1e6:.1f} M products, {r.entries} entries")
+
+
+def _show_dma(r: "DmaRun", overlay: "Overlay") -> None:
+    say(f"dma of {r.overlay}: {overlay.dma.hbm_ports} HBM ports, {overlay.clock.hbm_ratio} ticks a core cycle")
+    say(f"{r.bursts} AXI bursts, {r.words} words of weights, {r.chunks} chunks of K/V")
+
+
+def _show_kv_buffer(r: "KvBufferRun", overlay: "Overlay") -> None:
+    say(f"kv_buffer of {r.overlay}: {overlay.dma.hbm_ports} HBM ports, {overlay.buffer_ports} buffer ports")
+    say(
+        f"{r.operations} reads of K or V, {r.rounds} rounds, {r.entries} entries, {r.coverage.buffered} of them from"
+        f" the buffer; {r.bursts} AXI bursts, {r.transfers} chunk sets"
+    )
+    counts = dataclasses.asdict(r.coverage).items()
+    say("exercised: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts))
+
+
+def _show_npe(r: "NpeRun", overlay: "Overlay") -> None:
+    n = overlay.npe
+    say(f"npe of {r.overlay}: {n.lanes} lanes, results after {overlay.result_latency} cycles, row tiles of")
+    say(f"{overlay.pe_array.dot_length} after {n.operand_latency}, statistics after {n.statistics_latency}")
+    for side, found in (("words of results", r.results), ("row tiles", r.operands)):
+        counts = ", ".join(f"{name} {count}" for name, count in found.functions.items())
+        say(f"{side}: {counts}; {found.operations} operations")
+    j = r.joined
+    say(f"the whole: {j.row_blocks} row blocks, {j.tokens} tokens routed, {j.executed} executed, {j.tiles} row tiles")
+
+
+def _show_router(r: "RouterRun", overlay: "Overlay") -> None:
+    say(f"router of {r.overlay}: row blocks of {overlay.dataflow.row_block}, {overlay.npe.route_stages} stages")
+    say(f"{r.tokens} tokens in {r.operations} operations: {r.executed} decisions execute, {r.ties} ties, {r.nans} NaN")
+    say(f"{r.reads} lookups of row lists, row masks and bitmask compared")
+
+
+SHOW: dict[str, Callable[[Any, "Overlay"], None]] = {
+    "pe_array": _show_pe_array, "npe": _show_npe, "router": _show_router, "dma": _show_dma,
+    "kv_buffer": _show_kv_buffer,
+}  # fmt: skip
