@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from skipopu.hdl.synthesis import Cells
     from skipopu.hdl.verilog import Block
 
-BLOCKS = ("pe_array", "memory_system")
-PE_ARRAY = BLOCKS[0]
+BLOCKS = ("pe_array", "npe", "memory_system")
+PE_ARRAY, NPE = BLOCKS[:2]
 PAIR = "column_pair"  # the module that is synthesised: two columns, which share their slices
 README, SUMMARY = "README.md", "summary.json"
 SHOWN_HASH = 16
@@ -101,6 +101,7 @@ def package(block: str, overlay: Overlay, board: Board, sha256: str, *, primitiv
 
 def _block(block: str, overlay: Overlay, primitive: bool) -> "Block":
     from skipopu.hdl.memory_system import MemorySystem
+    from skipopu.hdl.npe.npe import Npe
     from skipopu.hdl.pe_array import PeArray
 
     if block not in BLOCKS:
@@ -109,7 +110,7 @@ def _block(block: str, overlay: Overlay, primitive: bool) -> "Block":
         return PeArray(overlay=overlay, primitive=primitive)
     if primitive:
         raise SpecError(f"rtl {block}: --primitive is for DSP slices, of which it has none; leave it out")
-    return MemorySystem(overlay=overlay)
+    return Npe(overlay=overlay) if block == NPE else MemorySystem(overlay=overlay)
 
 
 def with_synthesis(made: Package) -> Package:

@@ -1,13 +1,14 @@
 """What can be counted in a written block, beside what the specification says: to show, and to check."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from skipopu.hdl.synthesis import Cells, total
 from skipopu.spec import resources
-from skipopu.spec.memory_bits import memories
+from skipopu.spec.memory_bits import memories, npe_memories
+from skipopu.spec.npe import word_columns
 from skipopu.spec.resource_terms import Estimate
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ModuleFacts:
 
 def counts(made: "Package") -> tuple[Count, ...]:
     """What can be counted of the whole block."""
-    return _array_counts(made) if is_array(made) else _memory_counts(made)
+    return COUNTS[made.block](made)
 
 
 def is_array(made: "Package") -> bool:
@@ -76,6 +77,43 @@ def _array_counts(made: "Package") -> tuple[Count, ...]:
         Count("multipliers (*)", found.operators.get("*", 0), multipliers),
         Count("flip-flop bits", found.flip_flop_bits - inside, resources.flip_flop_bits(overlay)),
     )
+
+
+def _npe_counts(made: "Package") -> tuple[Count, ...]:
+    """Lanes, reduction units and bits of the memories."""
+    places, o, specified = made.totals.instances, made.overlay, npe_memories(made.overlay)
+    lanes = {
+        "result lanes": ("result_scaling", word_columns(o.pe_array.columns, o.npe.lanes)),
+        "operand lanes": ("probability", o.pe_array.dot_length),
+        "reduction units": ("reduction_", 1 + o.npe.layer_norm),
+    }
+    memories_of = {
+        "ROT buffer": ("rotary_buffer", specified.rotary_buffer),
+        "row statistics": ("row_memory", specified.row_statistics), "row lists": ("gate_rows", specified.row_lists),
+    }  # fmt: skip
+    found = [
+        Count(what, sum(n for name, n in places.items() if _is(name, module)), expected)
+        for what, (module, expected) in lanes.items()
+    ]  # fmt: skip
+    bits = {
+        name: places[name] * sum(memory.words * memory.bits for memory in netlist.memories.values())
+        for name, netlist in made.netlists.items()
+    }
+    found += [
+        Count(f"bits of {what}", sum(n for name, n in bits.items() if _is(name, module)), expected)
+        for what, (module, expected) in memories_of.items()
+    ]  # fmt: skip
+    return tuple(found)
+
+
+def _is(name: str, module: str) -> bool:
+    """A module of that class; behind its name stand parameters."""
+    return name.startswith(module) and not name.startswith("reduction_term")
+
+
+COUNTS: dict[str, Callable[["Package"], tuple[Count, ...]]] = {
+    "pe_array": _array_counts, "npe": _npe_counts, "memory_system": _memory_counts,
+}  # fmt: skip
 
 
 def modules(made: "Package") -> tuple[ModuleFacts, ...]:

@@ -28,7 +28,7 @@ def ifm(m: Machine) -> None:
         m.ifm.cause = causes.DDR
         return
     passes = passes_lanes(m.ifm, w[i].operand, w[i].depth * w[i].tile_rows)
-    if not passes and w[i].operand == FIRST_BLOCK and m.ifm.written > m.total.now:
+    if not passes and w[i].operand == FIRST_BLOCK and not written_back(m.ifm, m.total.now):
         m.ifm.cause = causes.DRAINING
         return
     if not statistics_free(m.ifm, w[i].operand_distance, w[i].statistics_rows, m.total.now):
@@ -42,8 +42,9 @@ def ifm(m: Machine) -> None:
     if passes:
         pe.lane_taken = 1
         m.counts.npe[NpeWork.OPERANDS] += 1
-    note_request(m.ifm, passes, w[i].statistics_rows, m.total.now, p.read_stages + w[i].operand_stages)
-    request_row(m.ifm, m.total.now, p.read_stages + w[i].operand_stages)
+    latency = p.read_stages + w[i].operand_stages
+    note_request(m.ifm, passes, w[i].operand_distance, w[i].statistics_rows, m.total.now, latency)
+    request_row(m.ifm, m.total.now, latency)
 
 
 @jit
@@ -53,15 +54,22 @@ def passes_lanes(ifm: Record, operand: int, block_tiles: int) -> bool:
 
 
 @jit
+def written_back(ifm: Record, now: int) -> bool:
+    """All tiles that were normalised on their way can be read again."""
+    return ifm.written <= now  # type: ignore[no-any-return]
+
+
+@jit
 def statistics_free(ifm: Record, distance: int, rows: int, now: int) -> bool:
     """The next tile's row has no tile on its way to its sums, if those are taken; ``rows`` take turns."""
     return distance == 0 or row_free(ifm.taken, ifm.requested % rows, now, distance)
 
 
 @jit
-def note_request(ifm: Record, passes: bool, rows: int, now: int, latency: int) -> None:
+def note_request(ifm: Record, passes: bool, distance: int, rows: int, now: int, latency: int) -> None:
     """The next tile is asked for: when its row may follow, and when it can be read if it is written back."""
-    ifm.taken[ifm.requested % rows] = now
+    if distance:
+        ifm.taken[ifm.requested % rows] = now
     if passes:
         ifm.written = now + latency + 1
 

@@ -30,11 +30,12 @@ BENCH = "skipopu.hdl.cosim.npe_operands_bench"
 
 @dataclass(frozen=True)
 class NpeOperandsRun:
-    """What was compared, and the first difference if there is one."""
+    """What was compared, and the first difference if there is one; ``elements``: fewest and most of a row."""
 
     overlay: str
     functions: dict[str, int]  # row tiles of each
     operations: int
+    elements: tuple[int, int]
     cycles: int
     build_seconds: float
     run_seconds: float
@@ -65,8 +66,9 @@ def cosimulate(
     difference = _compare(work, trace, Model(overlay).run(work), found)
     done = time.perf_counter()
     functions = {name: sum(o.functions.get(name, 0) for o in work) for name in FUNCTIONS}
+    elements = min(o.rows.elements for o in work), max(o.rows.elements for o in work)
     return NpeOperandsRun(
-        overlay.name, functions, len(work), len(trace.events), built - began, done - built, difference
+        overlay.name, functions, len(work), elements, len(trace.events), built - began, done - built, difference
     )
 
 

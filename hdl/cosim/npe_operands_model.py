@@ -21,7 +21,7 @@ from skipopu.hdl.cosim.npe_operands_stimulus import Operation
 from skipopu.hdl.cosim.stalls import Pattern
 from skipopu.hdl.npe.operand_operation import Mode, Statistics
 from skipopu.numerics.jit import jit
-from skipopu.sim.ifm import note_request, passes_lanes, request_row, statistics_free
+from skipopu.sim.ifm import note_request, passes_lanes, request_row, statistics_free, written_back
 from skipopu.sim.machine import FAR, IFM, record
 from skipopu.sim.tile_source import AS_IS, EVERY_TILE, FIRST_BLOCK
 from skipopu.spec.overlay import Overlay
@@ -49,6 +49,7 @@ def simulated_trace(operations: Sequence[Operation], overlay: Overlay, patterns:
     work = np.array([_work(o, overlay) for o in operations], WORK)
     starts, requests = np.zeros(len(work), np.int64), np.zeros(work["requests"].sum(), np.int64)
     stalls, ifm = np.stack([patterns[name] for name in STREAMS]), record(IFM)
+    ifm.taken[:] = -FAR
     _run(work, ifm, stalls, overlay.global_buffer.read_stages, np.zeros(len(work), np.int64), starts, requests)
     return Trace(_events(operations, overlay, requests), starts, requests)
 
@@ -87,7 +88,7 @@ def _run(work: Any, ifm: Any, stalls: Any, read_stages: int, readable: Any, star
 @jit
 def _requests(w: Any, ifm: Any, stalls: Any, now: int, granted: Any) -> int:
     """All requests of an operation, none before ``now``; return the cycle of the last one."""
-    _fresh(ifm)
+    ifm.requested = 0
     for k in range(w.requests):
         offered = False
         while True:
@@ -97,7 +98,7 @@ def _requests(w: Any, ifm: Any, stalls: Any, now: int, granted: Any) -> int:
                 break
             now += 1
         passes = passes_lanes(ifm, w.operand, w.block_tiles)
-        note_request(ifm, passes, w.statistics_rows, now, w.latency)
+        note_request(ifm, passes, w.distance, w.statistics_rows, now, w.latency)
         request_row(ifm, now, w.latency)
         granted[k] = now
         now += 1
@@ -105,18 +106,10 @@ def _requests(w: Any, ifm: Any, stalls: Any, now: int, granted: Any) -> int:
 
 
 @jit
-def _fresh(ifm: Any) -> None:
-    """A fence stands before an operation that takes statistics: nothing is on its way to them."""
-    ifm.requested = 0
-    ifm.written = 0
-    ifm.taken[:] = -FAR
-
-
-@jit
 def _free(w: Any, ifm: Any, now: int) -> bool:
     """Neither a row's statistics nor a tile to be written back stands in the way, as `sim.ifm.ifm` has it."""
     passes = passes_lanes(ifm, w.operand, w.block_tiles)
-    if not passes and w.operand == FIRST_BLOCK and ifm.written > now:
+    if not passes and w.operand == FIRST_BLOCK and not written_back(ifm, now):
         return False
     return statistics_free(ifm, w.distance, w.statistics_rows, now)
 

@@ -33,11 +33,15 @@ BENCH, TOP = "skipopu.hdl.cosim.npe_results_bench", "npe_results"
 
 @dataclass(frozen=True)
 class NpeResultsRun:
-    """What was compared, and the first difference if there is one; ``functions``: words of each use."""
+    """What was compared, and the first difference if there is one.
+
+    ``functions``: words of each use; ``rows``: fewest and most of an operation.
+    """
 
     overlay: str
     functions: dict[str, int]
     operations: int
+    rows: tuple[int, int]
     cycles: int
     build_seconds: float
     run_seconds: float
@@ -66,7 +70,9 @@ def cosimulate(
     words: Counter[str] = Counter()
     for operation in work:
         words[operation.kind] += operation.row_words
-    return NpeResultsRun(overlay.name, dict(words), len(work), len(trace), built - began, done - built, difference)
+    rows = min(o.rows for o in work), max(o.rows for o in work)
+    seconds = built - began, done - built
+    return NpeResultsRun(overlay.name, dict(words), len(work), rows, len(trace), *seconds, difference)
 
 
 def _inputs(

@@ -42,15 +42,26 @@ class Npe(Block):
 
     Ports
     -----
-    result_operation, result_request, and the ports of `ResultPath` : PSUM to results. A request's ``index`` is the
-        row of the block in the list of the operation's gate and mask
+    result_operation : in, stream of `operation_layout`: what happens to the sums of a matrix operation
+    sums : in, stream of PSUM entries, all columns
+    result_request : out, stream: a word of results wants its side data; index is the row of the block
+    scale, bias, residual, visible : in, side data of a lane each, ``read_stages`` after the request
+    rotary_write, rotary_address, rotary_data : in, words of the ROT buffer, cosines below sines
+    result_valid : out, a word of results is there
+    result, result_word : out, the word, and where it belongs
     route : in, `route_layout`, of the route operation whose first row is requested in this cycle
-    operand_operation, operand_start, operand_request : in, as of `OperandPath`, from IFM
-    operand_rows : in, `ROWS` of the operand operation, steady like it
-    read_index, write_back_index : out, beside ``read`` and ``write_back``: the row of the block
-    other ports of `OperandPath` : global buffer to IFM, and back
+    mask_write, mask_row, mask_token, mask_bit : out, to `Bitmask`: a layer's attention of a token executes
+    operand_operation : in, `OPERAND_OPERATION`, steady from its first request until its last row has left
+    operand_rows : in, steady like it: gate and mask of the list of executed rows that it follows
+    operand_start : in, first cycle of an operand operation is the one after
+    operand_request : in, stream, IFM's, in the order of the loop nest; row counts the executed rows
     executed : out, rows in the list of ``operand_rows``
-    mask_* : out, to `Bitmask` · share, epsilon : in, FP32, of the rows' 1/D and ε
+    read : out, stream to the global buffer: a request that is granted
+    read_index : out, beside it: the row of the block
+    number, gamma, beta : in, a row tile and what it is normalised by, ``read_stages`` after the grant
+    row_valid, row : out, to IFM, in the order of the requests
+    write_back_valid, write_back, write_back_index : out, ``row`` is to be written back there; the row of the block
+    share, epsilon : in, FP32, 1/D and ε of the rows whose squares are summed
 
     Timing
     ------

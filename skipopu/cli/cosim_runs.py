@@ -43,11 +43,16 @@ def _show_kv_buffer(r: "KvBufferRun", overlay: "Overlay") -> None:
 
 def _show_npe(r: "NpeRun", overlay: "Overlay") -> None:
     n = overlay.npe
-    say(f"npe of {r.overlay}: {n.lanes} lanes, results after {overlay.result_latency} cycles, row tiles of")
-    say(f"{overlay.pe_array.dot_length} after {n.operand_latency}, statistics after {n.statistics_latency}")
-    for side, found in (("words of results", r.results), ("row tiles", r.operands)):
-        counts = ", ".join(f"{name} {count}" for name, count in found.functions.items())
-        say(f"{side}: {counts}; {found.operations} operations")
+    say(
+        f"npe of {r.overlay}: results {overlay.result_latency} cycles after their request, row tiles"
+        f" {n.operand_latency} after they are read, statistics {n.statistics_latency} after the tile"
+    )
+    for side, found, (least, most), what in (
+        ("words of results", r.results, r.results.rows, "rows"),
+        ("row tiles", r.operands, r.operands.elements, "elements a row"),
+    ):
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(found.functions.items()))
+        say(f"{side}: {counts}; {found.operations} operations, {least} to {most} {what}")
     j = r.joined
     say(f"the whole: {j.row_blocks} row blocks, {j.tokens} tokens routed, {j.executed} executed, {j.tiles} row tiles")
 

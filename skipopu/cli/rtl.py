@@ -20,7 +20,7 @@ WHOLE = 100  # per cent
 
 
 def rtl(
-    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay: pe_array or memory_system.")],
+    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay: pe_array, npe or memory_system.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory for the files.")],
     overlay: OverlayName = "tiny",
     board: BoardName = BOARD,

@@ -1,11 +1,11 @@
-"""Bits of the memories of the memory system, from the overlay's parameters; what the Verilog must hold."""
+"""Bits of the memories of memory system and NPE, from the overlay's parameters; what the Verilog must hold."""
 
 from dataclasses import dataclass
 
-from skipopu.spec.overlay import AXI3_BURST_BEATS, Overlay
+from skipopu.spec.overlay import AXI3_BURST_BEATS, FP16_BYTES, FP32_BYTES, Overlay
 
 BITS = 8
-HALVES = 2  # of the bitmask: even and odd rows
+HALVES = 2  # of the bitmask: even and odd rows; banks, gates, mask registers of the NPE
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,27 @@ def memories(overlay: Overlay) -> Memories:
         chunk_fifos=dma.hbm_ports * fifos * chunk,
         write_data=dma.hbm_ports * dma.write_bursts * (AXI3_BURST_BEATS // ratio) * (chunk + 1),
         bitmask=HALVES * -(-rows // HALVES) * _power_of_two(tokens),
+    )
+
+
+@dataclass(frozen=True)
+class NpeMemories:
+    """Bits a kind of memory takes in the NPE."""
+
+    rotary_buffer: int
+    row_statistics: int  # maxima and sums of scores in two banks, sums of rows, inverses
+    row_lists: int  # of two gates and two mask registers: row numbers and bits
+
+
+def npe_memories(overlay: Overlay) -> NpeMemories:
+    """Return them for ``overlay``; maxima are FP16, sums FP32."""
+    npe, rows = overlay.npe, _power_of_two(overlay.dataflow.row_block)
+    fp16, fp32 = BITS * FP16_BYTES, BITS * FP32_BYTES
+    of_rows = 2 * fp32 * (2 if npe.layer_norm else 1)  # Σx² and inverse; Σx and mean
+    return NpeMemories(
+        rotary_buffer=BITS * npe.rotary_bytes,
+        row_statistics=npe.statistics_rows * (HALVES * (fp16 + fp32) + of_rows),
+        row_lists=HALVES * HALVES * rows * (rows.bit_length() - 1 + 1),
     )
 
 

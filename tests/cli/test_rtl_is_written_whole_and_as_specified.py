@@ -109,6 +109,24 @@ def test_an_earlier_output_is_replaced_whole(skipopu: Any, tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["rtl"]
 
 
+@pytest.mark.parametrize("units", [(), ("--set", "npe.layer_norm=true", "--set", "npe.gelu=true")])
+def test_the_npe_has_the_lanes_units_and_memories_of_the_specification(
+    skipopu: Any, tmp_path: Path, units: tuple[str, ...]
+) -> None:
+    """Tiny: 8 result lanes, 16 operand lanes, 64 statistics rows; LayerNorm takes the second unit and two more sums."""
+    said = skipopu("rtl", "npe", *units, "-o", tmp_path / "rtl")
+    assert (said.status, said.err) == (0, "")
+    rows = [line.split() for line in said.out.splitlines() if len(line.split()) > 2]
+    counted = {" ".join(words[:-2]): words[-2:] for words in rows}
+    more = 1 if units else 0
+    expected = {
+        "result lanes": 8, "operand lanes": 16, "reduction units": 1 + more, "bits of ROT buffer": 2048 * 8,
+        "bits of row statistics": 64 * (2 * (16 + 32) + 2 * 32 * (1 + more)), "bits of row lists": 2 * 2 * 8 * 4,
+    }  # fmt: skip
+    for what, number in expected.items():
+        assert counted[what] == [f"{number:,}"] * 2
+
+
 @pytest.mark.parametrize("name", ["notes.txt", "README.md", "mine.v"])
 def test_anything_else_in_the_directory_is_refused(skipopu: Any, tmp_path: Path, name: str) -> None:
     out = tmp_path / "rtl"
@@ -121,9 +139,9 @@ def test_anything_else_in_the_directory_is_refused(skipopu: Any, tmp_path: Path,
 
 
 def test_an_unknown_block_is_refused_with_those_there_are(skipopu: Any, tmp_path: Path) -> None:
-    said = skipopu("rtl", "npe", "-o", tmp_path / "rtl")
+    said = skipopu("rtl", "ker", "-o", tmp_path / "rtl")
     assert said.status == 2
-    assert said.err == "skipopu: rtl npe: no such block; expected one of: pe_array, memory_system\n"
+    assert said.err == "skipopu: rtl ker: no such block; expected one of: pe_array, npe, memory_system\n"
     assert not (tmp_path / "rtl").exists()
 
 
