@@ -4,7 +4,7 @@ from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Opcode, Post
-from skipopu.program.nonlinear import emit_norm, emit_softmax
+from skipopu.program.nonlinear import emit_norm, emit_softmax, statistics_bank
 from skipopu.spec.ledger import Part
 
 ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
@@ -147,7 +147,8 @@ def _kv_product(
     e.emit(
         opcode, [*reads, *e.gate_reads(gate)], writes, source=e.places[source], target=e.places[target],
         rows=rows, k_tiles=e.c.tiles.head, tokens=tokens, pair=pair, pairs=pairs,
-        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), **gate,
+        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), half=statistics_bank(pair),
+        **gate,
     )  # fmt: skip
 
 

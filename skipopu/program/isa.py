@@ -86,7 +86,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("stream", 1),  # hand over tile by tile from load to route
     ("value", 1),  # K or V; constants: the rotary buffer instead of a half
     ("datatype", 1),  # weights INT4 or FP16
-    ("half", 1),  # constants half
+    ("half", 1),  # constants half; of scores, context and softmax: bank of the row statistics
     ("bias", 1),  # of every column, behind the scales
     ("post", 3),
     ("rows", 12),

@@ -11,6 +11,11 @@ from skipopu.program.isa import Opcode
 from skipopu.spec.ledger import Part
 
 
+def statistics_bank(pair: int) -> int:
+    """Bank of the row statistics: two pairs are in flight, one gathers them while the other reads its own."""
+    return pair & 1
+
+
 def emit_norm(e: Emitter, part: Part, gate: dict[str, int], x: str, xn: str, rows: int) -> None:
     """RMSNorm of place ``x`` into place ``xn``; nothing where the first product normalises its input itself."""
     if e.fused:
@@ -28,7 +33,7 @@ def emit_softmax(e: Emitter, tokens: int, gate: dict[str, int], pair: int, pairs
     e.b.part = Part.SOFTMAX
     fields = {
         "source": e.places[scores], "rows": rows, "tokens": tokens, "pair": pair, "pairs": pairs,
-        "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, **gate,
+        "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, "half": statistics_bank(pair), **gate,
     }  # fmt: skip
     target = {"target": e.places[scores]}
     _passes(e, [scores, *e.gate_reads(gate)], f"maximum {scores}", [], scores, fields, target)

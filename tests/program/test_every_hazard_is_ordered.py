@@ -143,6 +143,18 @@ def test_gamma_stays_in_its_constants_half_until_it_is_used(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_statistics_of_scores_stay_in_their_bank_until_they_are_read(name: str) -> None:
+    """A context reads the bank that the scores of its own pairs and block were gathered in, last of all scores."""
+    program, gathered = compiled(name), dict[int, tuple[int, ...]]()
+    for row, tag in zip(rows_of(program), program.tags.tolist(), strict=False):
+        about = (*tag, row["pair"], row["pairs"])
+        if row["opcode"] == (Opcode.SCORES if row["normalize"] else Opcode.STATISTICS) and row["tokens"]:
+            gathered[row["half"]] = about
+        elif row["opcode"] == (Opcode.CONTEXT if row["normalize"] else Opcode.NORMALIZE) and row["tokens"]:
+            assert gathered[row["half"]] == about
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_no_access_leaves_the_global_buffer(name: str) -> None:
     tiles = [a for a in accesses(compiled(name)) if a.space == "tiles"]
     assert min(a.first for a in tiles) >= 0
