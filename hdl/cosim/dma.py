@@ -1,7 +1,5 @@
 """Co-simulation of the DMA: RTL = simulator in every cycle, request and bit, with random stalls on every channel."""
 
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,17 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from skipopu.hdl.cosim.axi_memory_state import new_axi_memory, stall_names
-from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference
 from skipopu.hdl.cosim.dma_comparison import compare
 from skipopu.hdl.cosim.dma_model import simulated_trace
 from skipopu.hdl.cosim.dma_model_state import DmaModel, new_model
 from skipopu.hdl.cosim.dma_stimulus import DmaWork, dma_work
 from skipopu.hdl.cosim.dma_trace import stream_names
-from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.shell import Shell, flag_names
 from skipopu.hdl.cosim.stalls import Pattern, patterns
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.dma import Dma, routed_write_layout
 from skipopu.hdl.read_master import burst_layout
-from skipopu.hdl.verilog import emit
 from skipopu.hdl.weight_stream import weights_layout
 from skipopu.spec.board import Board
 from skipopu.spec.overlay import Overlay
@@ -53,10 +49,8 @@ def cosimulate(
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
-    began = time.perf_counter()
     block = Dma(overlay=rtl or overlay)
-    program = build(emit(Shell(block=block)), "shell", waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(Shell(block=block), BENCH, waves=waves)
     rng = np.random.default_rng(seed)
     work = dma_work(overlay, bursts, rng)
     ports = overlay.dma.hbm_ports
@@ -65,11 +59,9 @@ def cosimulate(
     trace = simulated_trace(model)
     given = _inputs(overlay, work, stalls) | {"cycles": len(trace), "board": board}
     given |= {"flags_in": flag_names(block, In), "flags_out": flag_names(block, Out)}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        place = waves or Path(aside)
-        found = read_arrays(run(program, "shell", BENCH, place, inputs=given, waves=waves is not None))
+    found = testbench.outputs(given)
     difference = compare(overlay, model, trace, found)
-    seconds = (built - began, time.perf_counter() - built)
+    seconds = testbench.build_seconds, testbench.run_seconds
     taken, words, chunks = int(model.memory.total[0].events), len(found["words"]), int(work.kv[:, :, 1].sum())
     return DmaRun(overlay.name, taken - int(work.writes[:, 1].sum()), words, chunks, len(trace), *seconds, difference)
 

@@ -1,6 +1,5 @@
 """Co-simulation of the KV buffer within the memory system: RTL = simulator in every cycle, burst, round and bit."""
 
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from skipopu.hdl.cosim.axi_memory_rules import RULES
 from skipopu.hdl.cosim.axi_memory_state import EVENT, stall_names
-from skipopu.hdl.cosim.bench import Arrays, read_arrays
+from skipopu.hdl.cosim.bench import Arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.kv_buffer_coverage import Coverage, coverage, missing
 from skipopu.hdl.cosim.kv_buffer_events import EVENTS, STREAMS
@@ -22,17 +21,17 @@ from skipopu.hdl.cosim.kv_buffer_outputs import expected_outputs, names_of_colum
 from skipopu.hdl.cosim.kv_buffer_rules import broken_rule
 from skipopu.hdl.cosim.kv_buffer_stimulus import Operation, Sequence, sequences
 from skipopu.hdl.cosim.kv_buffer_streams import bench_inputs
-from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.shell import Shell, flag_names
 from skipopu.hdl.cosim.stalls import Pattern, patterns
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.kv_layout import kv_shape
 from skipopu.hdl.memory_system import MemorySystem
-from skipopu.hdl.verilog import Block, emit
+from skipopu.hdl.verilog import Block
 from skipopu.sim.error import SimulationError
 from skipopu.spec.board import Board
 from skipopu.spec.overlay import Overlay
 
-TOP, BENCH = "shell", "skipopu.hdl.cosim.kv_buffer_bench"
+BENCH = "skipopu.hdl.cosim.kv_buffer_bench"
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,12 @@ def cosimulate(
     stalls = patterns(rng, (*STREAMS, *stall_names(overlay.dma.hbm_ports)))
     model = simulate(overlay, Board.load(board), sequences(overlay, rng), stalls, transactions)
     covered = _covered(overlay, model, transactions)
-    modelled, block = time.perf_counter(), MemorySystem(overlay=rtl or overlay)
-    program = build(emit(Shell(block=block)), TOP, waves=waves is not None)
-    building = time.perf_counter() - modelled
+    modelled, block = time.perf_counter() - began, MemorySystem(overlay=rtl or overlay)
+    testbench = Testbench(Shell(block=block), BENCH, waves=waves)
     given = _inputs(overlay, block, model, stalls) | {"board": board}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        place = waves or Path(aside)
-        found = read_arrays(run(program, TOP, BENCH, place, inputs=given, waves=waves is not None))
-    difference = _compare(overlay, model, found)
-    running = time.perf_counter() - began - building
-    return _summary(overlay, model, covered, (building, running), difference)
+    difference = _compare(overlay, model, testbench.outputs(given))
+    seconds = testbench.build_seconds, modelled + testbench.run_seconds
+    return _summary(overlay, model, covered, seconds, difference)
 
 
 def _covered(overlay: Overlay, model: Simulated, transactions: int) -> Coverage:

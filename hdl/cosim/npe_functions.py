@@ -1,21 +1,16 @@
 """Co-simulation of the NPE's function units: RTL = numerics in every bit, exactly ``stages`` cycles later."""
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference
 from skipopu.hdl.cosim.npe_function import Case, Function, Ports, inputs_of, outputs_of
 from skipopu.hdl.cosim.npe_function_shell import NpeFunctions
-from skipopu.hdl.cosim.runner import build, run
-from skipopu.hdl.verilog import emit
+from skipopu.hdl.cosim.testbench import Testbench
 
 BENCH = "skipopu.hdl.cosim.npe_function_bench"
 
@@ -33,27 +28,22 @@ class NpeFunctionsRun:
 
 def cosimulate(functions: Sequence[Function], seed: int, *, stages: int | None = None) -> NpeFunctionsRun:
     """Run the cases of all ``functions`` through RTL and numerics; ``stages`` for all units instead of their own."""
-    began = time.perf_counter()
     latencies = [f.stages if stages is None else stages for f in functions]
     units = tuple(f.unit(latency) for f, latency in zip(functions, latencies, strict=True))
-    program = build(emit(NpeFunctions(units=units)), "npe_functions")
-    built = time.perf_counter()
+    testbench = Testbench(NpeFunctions(units=units), BENCH)
     rng = np.random.default_rng(seed)
     cases = [list(f.cases(rng)) for f in functions]
     cycles = max(map(len, cases)) + max(latencies)
     inputs, outputs = [inputs_of(unit) for unit in units], [outputs_of(unit) for unit in units]
     given = _rows([_words(ports, each, cycles) for ports, each in zip(inputs, cases, strict=True)], inputs)
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        found = read_arrays(run(program, "npe_functions", BENCH, Path(aside), inputs={"operands": given}))
-    results = _columns(found["results"], outputs)
+    results = _columns(testbench.outputs({"operands": given})["results"], outputs)
     differences = {
         f.name: difference
         for f, each, ports, latency, words in zip(functions, cases, outputs, latencies, results, strict=True)
         if (difference := _first_difference(f, each, ports, words[latency:]))
     }
-    done = time.perf_counter()
     counts = {f.name: len(each) for f, each in zip(functions, cases, strict=True)}
-    return NpeFunctionsRun(counts, cycles, built - began, done - built, differences)
+    return NpeFunctionsRun(counts, cycles, testbench.build_seconds, testbench.run_seconds, differences)
 
 
 def _words(ports: Ports, cases: Sequence[Case], cycles: int) -> list[int]:

@@ -1,7 +1,5 @@
 """Co-simulation of the whole NPE: routed tokens, scores, statistics, probabilities and norms through one block."""
 
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +9,15 @@ import numpy as np
 from amaranth.lib import data
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import Arrays, read_arrays
+from skipopu.hdl.cosim.bench import Arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.npe_joined_stimulus import TILES, RowBlock, row_blocks
-from skipopu.hdl.cosim.runner import build, run
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.npe.npe import ROWS, Npe
 from skipopu.hdl.npe.operand_operation import OPERAND_OPERATION, Mode, Statistics
 from skipopu.hdl.npe.result_operation import operation_layout, request_layout
 from skipopu.hdl.router import route_layout
 from skipopu.hdl.tile_loop import ROW_REQUEST
-from skipopu.hdl.verilog import emit
 from skipopu.numerics.normalization import rms_norm
 from skipopu.numerics.softmax import NEGATIVE_INFINITY, add_scores, probabilities, softmax_state
 from skipopu.program.isa import Gate
@@ -50,19 +47,14 @@ def cosimulate(
     overlay: Overlay, blocks: int, seed: int, *, block: Npe | None = None, waves: Path | None = None
 ) -> NpeJoinedRun:
     """Run ``blocks`` row blocks through ``block`` (default: the NPE of ``overlay``) and numerics."""
-    began = time.perf_counter()
-    program = build(emit(block or Npe(overlay=overlay)), "npe", waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(block or Npe(overlay=overlay), BENCH, waves=waves)
     work = row_blocks(overlay, blocks, np.random.default_rng(seed))
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        place = waves or Path(aside)
-        found = read_arrays(run(program, "npe", BENCH, place, inputs=_inputs(work, overlay), waves=waves is not None))
-    difference = _compare(work, overlay, found)
+    difference = _compare(work, overlay, testbench.outputs(_inputs(work, overlay)))
     counts = [len(b.executed) for b in work]
     tiles = sum((b.visible.shape[0] * HEADS + len(b.x)) * len(b.executed) for b in work)
     return NpeJoinedRun(
-        overlay.name, blocks, sum(len(b.logits) for b in work), sum(counts), tiles, built - began,
-        time.perf_counter() - built, difference,
+        overlay.name, blocks, sum(len(b.logits) for b in work), sum(counts), tiles, testbench.build_seconds,
+        testbench.run_seconds, difference,
     )  # fmt: skip
 
 

@@ -1,7 +1,5 @@
 """Co-simulation of the NPE's operand side: RTL = numerics in every bit, = simulator in every cycle."""
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,6 @@ import numpy as np
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.npe_operands_events import EVENTS, STREAMS
 from skipopu.hdl.cosim.npe_operands_expected import Expected, Model
@@ -19,10 +16,9 @@ from skipopu.hdl.cosim.npe_operands_model import Trace, simulated_trace
 from skipopu.hdl.cosim.npe_operands_shell import STATISTICS, NpeOperands
 from skipopu.hdl.cosim.npe_operands_stimulus import FUNCTIONS, Operation, operations
 from skipopu.hdl.cosim.npe_operands_words import inputs_of, statistics_rows, write_backs
-from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.shell import Shell, flag_names
 from skipopu.hdl.cosim.stalls import patterns
-from skipopu.hdl.verilog import emit
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.spec.overlay import Overlay
 
 BENCH = "skipopu.hdl.cosim.npe_operands_bench"
@@ -49,10 +45,8 @@ def cosimulate(
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
-    began = time.perf_counter()
     block = NpeOperands(overlay=rtl or overlay)
-    program = build(emit(Shell(block=block)), "shell", waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(Shell(block=block), BENCH, waves=waves)
     rng = np.random.default_rng(seed)
     work = operations(overlay, tiles, rng)
     stalls = patterns(rng, STREAMS)
@@ -60,15 +54,12 @@ def cosimulate(
     given = inputs_of(work, overlay) | {f"stall_{name}": stalls[name] for name in STREAMS}
     given |= {"events": trace.events, "starts": trace.starts, "read_stages": overlay.global_buffer.read_stages}
     given |= {"flags_in": np.array(flag_names(block, In)), "flags_out": np.array(flag_names(block, Out))}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        place = waves or Path(aside)
-        found = read_arrays(run(program, "shell", BENCH, place, inputs=given, waves=waves is not None))
-    difference = _compare(work, trace, Model(overlay).run(work), found)
-    done = time.perf_counter()
+    difference = _compare(work, trace, Model(overlay).run(work), testbench.outputs(given))
     functions = {name: sum(o.functions.get(name, 0) for o in work) for name in FUNCTIONS}
     elements = min(o.rows.elements for o in work), max(o.rows.elements for o in work)
     return NpeOperandsRun(
-        overlay.name, functions, len(work), elements, len(trace.events), built - began, done - built, difference
+        overlay.name, functions, len(work), elements, len(trace.events), testbench.build_seconds,
+        testbench.run_seconds, difference,
     )
 
 

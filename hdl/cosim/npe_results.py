@@ -1,7 +1,5 @@
 """Co-simulation of the NPE's result path: RTL = numerics in every bit, = simulator in every cycle."""
 
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import Arrays, read_arrays
+from skipopu.hdl.cosim.bench import Arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.npe_results_events import EVENTS, STREAMS
 from skipopu.hdl.cosim.npe_results_expected import REQUEST, WORD, Expected, expected
@@ -21,14 +19,13 @@ from skipopu.hdl.cosim.npe_results_model import simulated_trace
 from skipopu.hdl.cosim.npe_results_shell import NpeResults
 from skipopu.hdl.cosim.npe_results_stimulus import Operation, Stimulus
 from skipopu.hdl.cosim.npe_results_words import fields, operation_words, packed, side_words
-from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.stalls import patterns
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.npe.result_operation import LOGITS, half_words, lanes_of, request_layout, single_words, word_layout
 from skipopu.hdl.tile_loop import ROW_BITS
-from skipopu.hdl.verilog import emit
 from skipopu.spec.overlay import Overlay
 
-BENCH, TOP = "skipopu.hdl.cosim.npe_results_bench", "npe_results"
+BENCH = "skipopu.hdl.cosim.npe_results_bench"
 
 
 @dataclass(frozen=True)
@@ -55,23 +52,18 @@ def cosimulate(
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
-    began = time.perf_counter()
-    program = build(emit(NpeResults(overlay=rtl or overlay)), TOP, waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(NpeResults(overlay=rtl or overlay), BENCH, waves=waves)
     rng = np.random.default_rng(seed)
     stimulus = Stimulus(overlay, rng)
     rotary, work, stalls = stimulus.rotary(), stimulus.operations(tiles), patterns(rng, STREAMS)
     trace = simulated_trace(work, overlay, stalls)
     given = _inputs(work, overlay, rotary, trace) | {f"stall_{name}": stalls[name] for name in STREAMS}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        found = read_arrays(run(program, TOP, BENCH, waves or Path(aside), inputs=given, waves=waves is not None))
-    difference = _compare(overlay, trace, expected(work, overlay, rotary), found)
-    done = time.perf_counter()
+    difference = _compare(overlay, trace, expected(work, overlay, rotary), testbench.outputs(given))
     words: Counter[str] = Counter()
     for operation in work:
         words[operation.kind] += operation.row_words
     rows = min(o.rows for o in work), max(o.rows for o in work)
-    seconds = built - began, done - built
+    seconds = testbench.build_seconds, testbench.run_seconds
     return NpeResultsRun(overlay.name, dict(words), len(work), rows, len(trace), *seconds, difference)
 
 

@@ -1,7 +1,5 @@
 """Co-simulation of the PE array: RTL = numerics in every bit, = simulator in every cycle."""
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.pe_array_events import EVENTS, STREAMS
 from skipopu.hdl.cosim.pe_array_model import expected_results, simulated_trace
 from skipopu.hdl.cosim.pe_array_stimulus import Operation, operations
 from skipopu.hdl.cosim.pe_array_streams import operation_words, row_requests, row_words, weight_words
-from skipopu.hdl.cosim.runner import build, run
 from skipopu.hdl.cosim.stalls import patterns
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.pe_array import PeArray
-from skipopu.hdl.verilog import emit
 from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import Overlay
 
@@ -48,20 +44,15 @@ def cosimulate(
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
-    began = time.perf_counter()
-    program = build(emit(PeArray(overlay=rtl or overlay)), "pe_array", waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(PeArray(overlay=rtl or overlay), BENCH, waves=waves)
     rng = np.random.default_rng(seed)
     work = operations(overlay, tiles, rng)
     stalls = patterns(rng, STREAMS)
     trace = simulated_trace(work, overlay, stalls)
     given = _inputs(work, overlay, len(trace)) | {f"stall_{name}": stalls[name] for name in STREAMS}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        place = waves or Path(aside)
-        found = read_arrays(run(program, "pe_array", BENCH, place, inputs=given, waves=waves is not None))
-    difference = _compare(work, overlay, trace, found)
-    done = time.perf_counter()
-    return _summary(overlay, work, len(trace), (built - began, done - built), difference)
+    difference = _compare(work, overlay, trace, testbench.outputs(given))
+    seconds = testbench.build_seconds, testbench.run_seconds
+    return _summary(overlay, work, len(trace), seconds, difference)
 
 
 def _inputs(work: Sequence[Operation], overlay: Overlay, cycles: int) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Co-simulation of the router path: RTL = numerics in every bit, = simulator in every cycle, = NumPy in every list."""
 
-import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.hdl.cosim.bench import read_arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.router_given import given_table
 from skipopu.hdl.cosim.router_lists import list_difference
 from skipopu.hdl.cosim.router_model import UNSAID, expected_table
 from skipopu.hdl.cosim.router_shell import RouterShell, fields, found_layout, given_layout, names, words
 from skipopu.hdl.cosim.router_stimulus import Operation, work
-from skipopu.hdl.cosim.runner import build, run
+from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.row_list import READERS
-from skipopu.hdl.verilog import emit
 from skipopu.spec.overlay import Overlay
 
-BENCH, TOP = "skipopu.hdl.cosim.router_bench", "router_shell"
+BENCH = "skipopu.hdl.cosim.router_bench"
 
 
 @dataclass(frozen=True)
@@ -48,25 +44,20 @@ def cosimulate(
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
-    began = time.perf_counter()
-    program = build(emit(RouterShell(overlay=rtl or overlay)), TOP, waves=waves is not None)
-    built = time.perf_counter()
+    testbench = Testbench(RouterShell(overlay=rtl or overlay), BENCH, waves=waves)
     rng = np.random.default_rng(seed)
     todo = work(overlay, tiles, rng)
     given = given_table(todo, overlay, rng)
-    inputs = {"given": words(given, given_layout(overlay))}
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as aside:
-        answers = read_arrays(run(program, TOP, BENCH, waves or Path(aside), inputs=inputs, waves=waves is not None))
+    answers = testbench.outputs({"given": words(given, given_layout(overlay))})
     expected, found = expected_table(given, overlay), fields(answers["found"], found_layout(overlay))
     signals = names(found_layout(overlay))
     said = np.where(expected == UNSAID, found, expected)
     difference = first_difference("cycle", said, found, signals) or list_difference(todo, found, signals)
     scans = int(given[:, names(given_layout(overlay)).index("scan_enable")].sum())
     reads = len(given) * (len(READERS) + 1) + scans
-    done = time.perf_counter()
     return RouterRun(
         overlay.name, len(todo.operations), sum(o.rows for o in todo.operations), *_decisions(todo.operations), reads,
-        len(given), built - began, done - built, difference,
+        len(given), testbench.build_seconds, testbench.run_seconds, difference,
     )  # fmt: skip
 
 
