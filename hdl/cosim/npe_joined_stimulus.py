@@ -12,7 +12,10 @@ from skipopu.numerics.router import executed
 from skipopu.spec.overlay import Overlay
 
 MOST_ROUNDS = 6
+HEADS = 2  # packed
 TILES = 3  # of a row that is normalised
+FLOATS = {"fp32": np.float32, "fp16": np.float16}
+NOBODY = 1e4  # a logit to skip that none to execute reaches
 Numbers = NDArray[Any]
 
 
@@ -37,20 +40,23 @@ def row_blocks(overlay: Overlay, count: int, rng: np.random.Generator) -> list[R
 def _row_block(overlay: Overlay, mask: int, rng: np.random.Generator) -> RowBlock:
     pe, rows = overlay.pe_array, int(rng.integers(1, 1 + overlay.dataflow.row_block))
     slots = int(rng.integers(1, 1 + overlay.psum.interleave))
-    logits = _sums(rng, (rows, slots, pe.columns), 1.0)
+    form = np.dtype(FLOATS[overlay.psum.format])
+    drawn = rng.standard_normal((rows, slots, pe.columns))
     if rng.random() < 0.2:
-        logits[:, :, 1] = np.float32(1e6).view(np.uint32)
+        drawn[:, :, 1] = NOBODY
+    logits = _bits(drawn, form)
     found = np.flatnonzero(executed(drain(logits, arithmetic_of(overlay))[:, :2]))
     rounds = int(rng.integers(1, 1 + MOST_ROUNDS))
     lanes = min(pe.columns, overlay.npe.lanes)
-    visible = rng.random((rounds, len(found), 2, lanes)) < rng.choice([0.2, 0.9, 1.0])
+    visible = rng.random((rounds, len(found), HEADS, lanes)) < rng.choice([0.2, 0.9, 1.0])
     x = rng.standard_normal((TILES, len(found), pe.dot_length)) * 2.0 ** rng.integers(-4, 5)
     gamma = rng.standard_normal((TILES, pe.dot_length))
     return RowBlock(
-        mask, logits, _sums(rng, (rounds, len(found), slots, pe.columns), 4.0), visible,
+        mask, logits, _bits(rng.standard_normal((rounds, len(found), slots, pe.columns)) * 4, form), visible,
         x.astype(np.float16).view(np.uint16), gamma.astype(np.float16).view(np.uint16), found,
     )  # fmt: skip
 
 
-def _sums(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Numbers:
-    return (rng.standard_normal(shape) * scale).astype(np.float32).view(np.uint32)
+def _bits(numbers: Numbers, form: np.dtype[Any]) -> Numbers:
+    """Bits of the PSUM format, in 32-bit words."""
+    return numbers.astype(form).view(f"u{form.itemsize}").astype(np.uint32)

@@ -54,6 +54,7 @@ def test_tiny() -> None:
     agree(Overlay.load("tiny"), 2000)
 
 
+@pytest.mark.slow
 def test_a_column_pair_of_the_u280() -> None:
     agree(Overlay.load("skipopu-u280", ("pe_array.columns=2", "dma.hbm_ports=1")), 400)
 
