@@ -12,6 +12,7 @@ from skipopu.hdl.npe.row_memory import BANKS
 from skipopu.spec.overlay import Overlay
 
 ELEMENTS = 4096  # most of a row
+EXTREME = 0.05  # share of the rows with one element, or as many as there can be
 TILES = 768  # row tiles of a column block at most, if a row has fewer
 SMALLER = 6  # how often that is halved at most
 MOST_HEADS = 6
@@ -146,6 +147,7 @@ def _sizes(work: Work, heads: int) -> tuple[int, int, int]:
     """Elements of a row, K-tiles they fill, rows: long rows or many rows, seldom both."""
     rng, lanes = work.rng, work.overlay.pe_array.dot_length
     elements = round(math.exp(rng.uniform(0, math.log(ELEMENTS))))
+    elements = int(rng.choice([1, ELEMENTS])) if rng.random() < EXTREME else elements
     tiles = -(-elements // lanes)
     fit = (TILES >> int(rng.integers(SMALLER + 1))) // (tiles * heads)
     most = max(min(work.overlay.npe.statistics_rows // heads, fit), 1)

@@ -17,6 +17,7 @@ LEAST_OPERATIONS = 8  # of a kind
 MOST_WORDS = 4096  # of an operation, about
 MOST_ROTARY_WORDS = 6
 FEW_ROWS = 2
+EXTREME = 0.1  # share of the operations with as many rows as there can be
 ROWS = ((0.6, 4), (0.3, 24), (0.08, 160), (0.02, 4096))  # share of the operations, rows at most
 
 
@@ -108,8 +109,8 @@ class Stimulus:
         )  # fmt: skip
 
     def _rows(self) -> int:
-        most = self._rng.choice([rows for _, rows in ROWS], p=[share for share, _ in ROWS])
-        return int(self._rng.integers(1, 1 + most))
+        most = int(self._rng.choice([rows for _, rows in ROWS], p=[share for share, _ in ROWS]))
+        return most if self._rng.random() < EXTREME else int(self._rng.integers(1, 1 + most))
 
     def _most_rows(self, kind: str, heads: int, rotary_words: int) -> int:
         """Statistics are kept for few rows, and of one or two every tile has to wait for the one before.

@@ -59,6 +59,7 @@ def test_a_column_pair_of_the_u280() -> None:
     agree(Overlay.load("skipopu-u280", ("pe_array.columns=2", "dma.hbm_ports=1")), 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 def test_variants(settings: tuple[str, ...]) -> None:
     agree(narrow(*settings))

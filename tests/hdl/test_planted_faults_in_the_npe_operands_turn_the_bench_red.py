@@ -22,7 +22,7 @@ from skipopu.hdl.pipeline import delayed
 from skipopu.spec.overlay import Overlay
 
 Method = Callable[..., Any]
-TILES, SEED = 600, 3
+TILES, SEED = 2000, 3
 pytestmark = pytest.mark.usefixtures("converted_anew")
 
 

@@ -77,10 +77,10 @@ FP16_SUMS = ("psum.format=fp16",)  # FP32 keeps every bit of the sums: nothing i
 Fault = tuple[type, str, Callable[[Method], Method], tuple[str, ...]]
 FAULTS: dict[str, Fault] = {
     "packing: the overlap is forgotten": (Pe, "_auxiliary", no_auxiliary, ()),
-    "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
     "KER's halves do not change": (Ker, "_other", stays, ()),
 }
 MORE: dict[str, Fault] = {
+    "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
     "the tree loses a carry": (AccumulationTree, "_added", narrow_adder, ()),
     "packing: the upper product is not negated back": (Pe, "_high", lost_sign_of_the_upper_product, ()),
     "borrow correction is missing": (Pe, "_upper", no_borrow, ()),
