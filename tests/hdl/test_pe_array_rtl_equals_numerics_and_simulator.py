@@ -78,8 +78,11 @@ def test_twenty_thousand_tiles(name: str, settings: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("setting", [
-    "pe_array.convert_stages=3", "ifm.rows=2",
-    *(pytest.param(each, marks=pytest.mark.slow) for each in ("pe_array.broadcast_stages=2", "psum.interleave=5")),
+    "pe_array.convert_stages=3",
+    *(
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in ("ifm.rows=2", "pe_array.broadcast_stages=2", "psum.interleave=5")
+    ),
 ])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
     """The model of one overlay beside the RTL of another: the first cycle that differs is named."""

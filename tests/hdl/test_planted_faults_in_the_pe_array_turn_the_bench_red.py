@@ -77,9 +77,9 @@ FP16_SUMS = ("psum.format=fp16",)  # FP32 keeps every bit of the sums: nothing i
 Fault = tuple[type, str, Callable[[Method], Method], tuple[str, ...]]
 FAULTS: dict[str, Fault] = {
     "packing: the overlap is forgotten": (Pe, "_auxiliary", no_auxiliary, ()),
-    "KER's halves do not change": (Ker, "_other", stays, ()),
 }
 MORE: dict[str, Fault] = {
+    "KER's halves do not change": (Ker, "_other", stays, ()),
     "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
     "the tree loses a carry": (AccumulationTree, "_added", narrow_adder, ()),
     "packing: the upper product is not negated back": (Pe, "_high", lost_sign_of_the_upper_product, ()),
