@@ -15,7 +15,7 @@ from skipopu.hdl.cosim.npe_joined_stimulus import HEADS, RowBlock, row_blocks
 from skipopu.hdl.cosim.npe_joined_words import bench_inputs
 from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.npe.npe import Npe
-from skipopu.hdl.npe.result_operation import request_layout
+from skipopu.hdl.npe.result_operation import lanes_of, request_layout
 from skipopu.spec.overlay import Overlay
 
 BENCH = "skipopu.hdl.cosim.npe_joined_bench"
@@ -53,7 +53,7 @@ def cosimulate(
 
 def _compare(work: Sequence[RowBlock], overlay: Overlay, found: Arrays) -> Difference | None:
     """Lists, then what was read by them, then the numbers."""
-    dot, lanes = overlay.pe_array.dot_length, min(overlay.pe_array.columns, overlay.npe.lanes)
+    dot, lanes = overlay.pe_array.dot_length, lanes_of(overlay)
     counts = np.array([len(b.executed) for b in work])
     raw = np.ascontiguousarray(found["result"][:, : 2 * lanes]).view(np.uint16).reshape(-1, lanes)
     expected = expected_numbers(work, raw, overlay)

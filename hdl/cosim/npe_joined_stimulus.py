@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skipopu.hdl.npe.result_operation import lanes_of
 from skipopu.numerics.arithmetic import arithmetic_of
 from skipopu.numerics.psum import drain
 from skipopu.numerics.router import executed
@@ -47,7 +48,7 @@ def _row_block(overlay: Overlay, mask: int, rng: np.random.Generator) -> RowBloc
     logits = _bits(drawn, form)
     found = np.flatnonzero(executed(drain(logits, arithmetic_of(overlay))[:, :2]))
     rounds = int(rng.integers(1, 1 + MOST_ROUNDS))
-    lanes = min(pe.columns, overlay.npe.lanes)
+    lanes = lanes_of(overlay)
     visible = rng.random((rounds, len(found), HEADS, lanes)) < rng.choice([0.2, 0.9, 1.0])
     x = rng.standard_normal((TILES, len(found), pe.dot_length)) * 2.0 ** rng.integers(-4, 5)
     gamma = rng.standard_normal((TILES, pe.dot_length))

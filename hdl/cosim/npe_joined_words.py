@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skipopu.hdl.cosim.npe_joined_stimulus import HEADS, TILES, RowBlock
 from skipopu.hdl.npe.npe import ROWS
 from skipopu.hdl.npe.operand_operation import OPERAND_OPERATION, Mode, Statistics
-from skipopu.hdl.npe.result_operation import operation_layout
+from skipopu.hdl.npe.result_operation import lanes_of, operation_layout
 from skipopu.hdl.router import route_layout
 from skipopu.hdl.tile_loop import ROW_REQUEST
 from skipopu.numerics.softmax import NEGATIVE_INFINITY
@@ -25,7 +25,7 @@ Numbers = NDArray[Any]
 
 def bench_inputs(work: Sequence[RowBlock], overlay: Overlay) -> dict[str, Any]:
     """Return the arrays of the bench."""
-    dot, lanes = overlay.pe_array.dot_length, min(overlay.pe_array.columns, overlay.npe.lanes)
+    dot, lanes = overlay.pe_array.dot_length, lanes_of(overlay)
     settle = overlay.route_latency + overlay.result_latency + overlay.npe.inverse_latency + overlay.npe.operand_latency
     some = [b for b in work if len(b.executed)]
     return {

@@ -25,7 +25,7 @@ RESULT_PORTS = (
     "result_valid", "result", "result_word",
 )  # fmt: skip
 OPERAND_PORTS = ("read", "number", "gamma", "beta", "row_valid", "row", "write_back_valid", "write_back")
-ROUTER_PORTS = ("mask_write", "mask_row", "mask_token", "mask_bit")
+ROUTER_PORTS = ("mask_write", "mask_row", "mask_token", "mask_bit", "bit_mask", "bit_row", "row_bits")
 STATISTICS_PORTS = ("share", "epsilon")
 ROWS = data.StructLayout({"gate": range(len(Gate)), "mask": 1})  # which list of executed rows an operation follows
 
@@ -56,6 +56,8 @@ class Npe(Block):
     operand_start : in, first cycle of an operand operation is the one after
     operand_request : in, stream, IFM's, in the order of the loop nest; row counts the executed rows
     executed : out, rows in the list of ``operand_rows``
+    bit_mask, bit_row : in, a mask register and a row of the block
+    row_bits : out, the row's bits in it, attention's lowest, in the same cycle
     read : out, stream to the global buffer: a request that is granted
     read_index : out, beside it: the row of the block
     number, gamma, beta : in, a row tile and what it is normalised by, ``read_stages`` after the grant
@@ -161,7 +163,7 @@ class Npe(Block):
         m.d.comb += [
             router.start.eq(results.logits_valid & (results.logits_row == 0)), router.operation.eq(route),
             router.logits_valid.eq(results.logits_valid), router.logits.eq(results.logits),
-            router.row.eq(results.logits_row), router.bit_mask.eq(0), router.bit_row.eq(0),
+            router.row.eq(results.logits_row),
         ]  # fmt: skip
 
     def _lists(self, m: Module, results: Any, operands: Any, router: Any) -> None:

@@ -12,13 +12,13 @@ from skipopu.numerics.multiplication import multiply
 from skipopu.numerics.narrowing import narrow
 from skipopu.numerics.psum import add, widen
 from skipopu.numerics.rotary import rotate
+from skipopu.numerics.softmax import NEGATIVE_INFINITY
 from skipopu.numerics.swiglu import swiglu
 from skipopu.spec.npe import word_columns
 
 Bits = NDArray[np.uint16]
 Wide = NDArray[np.uint32]
 FUNCTIONS = ("none", "rope", "swiglu", "residual", "relu", "gelu")
-NEGATIVE_INFINITY = FP16.infinity | FP16.sign
 
 
 def row_words(columns: NDArray[Any], lanes: int, heads: int = 1) -> NDArray[Any]:
