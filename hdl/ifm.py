@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from skipopu.hdl.tile_loop import OPERATION, ROW_REQUEST, TileLoop
+from skipopu.hdl.kv_layout import ANNOUNCEMENT
+from skipopu.hdl.pipeline import named
+from skipopu.hdl.tile_loop import OPERATION, ROW_REQUEST, TILE_BITS, TileLoop, takes_keys
 from skipopu.hdl.verilog import Block
 
 
@@ -16,27 +18,32 @@ class Ifm(Block):
 
     Parameters
     ----------
-    rows : row tiles in flight or in store at most
-    row_bits : width of a row tile
+    rows : rows in flight or in store at most
+    row_bits : width of what is stored of a row: its tile; where heads are packed two, in twice the block RAM
 
     Ports
     -----
     operation : in, loop bounds, steady while ``active``
     start, active : in, first cycle of an operation is the one after ``start``
-    request : out, stream: the K-tile and the row wanted next, in the order of the loop nest
+    announce : in, stream: a K/V round is formed, or with ``end`` all are; taken in operations on K
+    rounds : out, those taken since ``start``
+    request : out, stream: the K-tile and the row wanted next, in the order of the loop nest; of K, round after round,
+        none before its announcement is taken
     row, row_valid : in, the rows asked for, in order, however late; always taken
     valid, data : out, the next row; it stays until ``issue``
     issue : in, take the row
 
     Timing
     ------
-    A row that arrives in cycle t can be issued in t + 2: written, then read from block RAM. Initiation interval 1.
+    A row that arrives in cycle t can be issued in t + 2: written, then read from block RAM. Initiation interval 1. An
+    announcement is taken while none is in store, and is gone with the first request of its round.
     """
 
     def __init__(self, *, rows: int, row_bits: int) -> None:
         self._rows, self._bits = rows, row_bits
         super().__init__({
             "operation": In(OPERATION), "start": In(1), "active": In(1), "request": Out(stream.Signature(ROW_REQUEST)),
+            "announce": In(stream.Signature(ANNOUNCEMENT)), "rounds": Out(TILE_BITS),
             "row": In(row_bits), "row_valid": In(1),
             "valid": Out(1), "data": Out(row_bits), "issue": In(1),
         })  # fmt: skip
@@ -52,9 +59,14 @@ class Ifm(Block):
         """A credit a row; an issued row gives it back for the next cycle."""
         loop, over = TileLoop(m, self.operation), Signal(name="all_requested")
         outstanding = Signal(range(self._rows + 1), name="outstanding")
-        taken = self.request.valid & self.request.ready
-        m.d.comb += [self.request.payload.tile.eq(loop.tile), self.request.payload.row.eq(loop.row)]
-        m.d.comb += self.request.valid.eq(self.active & ~over & (outstanding < self._rows))
+        taken = named(m, self.request.valid & self.request.ready, "requested")
+        rounds = named(m, takes_keys(self.operation), "of_rounds")
+        announced = self._rounds(m, rounds, taken & loop.first)
+        there = Mux(rounds, ~loop.first | announced, ~over)
+        m.d.comb += [
+            self.request.payload.tile.eq(loop.tile), self.request.payload.row.eq(loop.row),
+            self.request.valid.eq(self.active & there & (outstanding < self._rows)),
+        ]  # fmt: skip
         m.d.sync += outstanding.eq(outstanding + taken - self.issue)
         with m.If(self.start):
             m.d.sync += over.eq(0)
@@ -62,6 +74,23 @@ class Ifm(Block):
         with m.Elif(taken):
             m.d.sync += over.eq(loop.last)
             loop.advance()
+
+    def _rounds(self, m: Module, rounds: Value, begun: Value) -> Signal:
+        """Return whether a round is announced that has not begun."""
+        announced, ended = Signal(name="announced"), Signal(name="all_announced")
+        told = named(m, self.announce.valid & self.announce.ready, "told")
+        end = self.announce.payload.end
+        m.d.comb += self.announce.ready.eq(self.active & rounds & ~announced & ~ended)
+        with m.If(self.start):
+            m.d.sync += [announced.eq(0), ended.eq(0), self.rounds.eq(0)]
+        with m.Elif(told):
+            m.d.sync += [announced.eq(~end), ended.eq(end), self.rounds.eq(self._counted(end))]
+        with m.Elif(begun):
+            m.d.sync += announced.eq(0)
+        return announced
+
+    def _counted(self, end: Value) -> Value:
+        return self.rounds + ~end
 
     def _buffer(self, m: Module) -> None:
         """Block RAM between two pointers; its output is read ahead."""

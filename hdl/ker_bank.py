@@ -32,6 +32,8 @@ class KerBank(Block):
     -----
     fp16, fp16_write : in, 2 × dot_length FP16 weights, a write bit a part
     int4, int4_write : in, as many INT4 weights, which take the lowest quarter; never together with fp16_write
+    element, element_write : in, 2 × dot_length FP16 weights, a write bit each; never together with the others
+    clear (1) : in, with it: what is not written becomes zero
     fill_half : in, the half that is written
     read_half, read_int4 : in, the half that is read, and its format
     weight0, weight1 : out, ``dot_length`` × 16 bits each; INT4 in the low 4 bits
@@ -48,6 +50,7 @@ class KerBank(Block):
         super().__init__({
             "fp16": In(fp16), "fp16_write": In(fp16 // self._part),
             "int4": In(int4), "int4_write": In(int4 // self._part),
+            "element": In(fp16), "element_write": In(COLUMNS * dot_length), "clear": In(1),
             "fill_half": In(1), "read_half": In(1), "read_int4": In(1),
             "weight0": Out(weights), "weight1": Out(weights),
         })  # fmt: skip
@@ -66,7 +69,7 @@ class KerBank(Block):
         return m
 
     def _half(self, m: Module, half: int) -> Signal:
-        """A register a part, written in either format."""
+        """A register a part, written in either format, or a weight at a time."""
         weights = Signal(len(self.fp16), name=f"half{half}", reset_less=True)
         for part in range(len(self.fp16_write)):
             bits = slice(part * self._part, (part + 1) * self._part)
@@ -75,4 +78,10 @@ class KerBank(Block):
             if part < len(self.int4_write):
                 with m.If((self.fill_half == half) & self.int4_write[part]):
                     m.d.sync += weights[bits].eq(self.int4[bits])
+        for place in range(COLUMNS * self._length):
+            bits = slice(place * FP16_BITS, (place + 1) * FP16_BITS)
+            with m.If((self.fill_half == half) & self.element_write[place]):
+                m.d.sync += weights[bits].eq(self.element[bits])
+            with m.Elif((self.fill_half == half) & self.clear):
+                m.d.sync += weights[bits].eq(0)
         return weights

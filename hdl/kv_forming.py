@@ -21,7 +21,7 @@ class KvForming(Block):
     Ports
     -----
     restart : in, an operation begins · in_order : in, steady: it uses the open round
-    token : in, port and place it is read from, whether and where it is kept
+    token : in, port and place it is read from, whether and where it is kept, its number
     fits : out, the token can be put
     put : in, put it · form : in, form a round; never both
     formed : out, the round that ``form`` makes; without lanes it is none
@@ -52,7 +52,14 @@ class KvForming(Block):
         for each, one, other in zip(self.formed.banks, opened.formed.banks, waiting.formed.banks, strict=True):
             fields = (each[name].eq(Mux(self.in_order, one[name], other[name])) for name in ("keep", "source", "write"))
             m.d.comb += [each.read.eq(one.read), *fields]
+        m.d.comb += self._tokens(opened.formed.tokens, waiting.formed.tokens)
         return m
+
+    def _tokens(self, opened: Any, waiting: Any) -> list[Any]:
+        """Of every lane; those that wait come from HBM."""
+        ports, found = self._shape.ports, self.formed.tokens
+        both = [found[port].eq(Mux(self.in_order, opened[port], waiting[port])) for port in range(ports)]
+        return [*both, *(found[lane].eq(opened[lane]) for lane in range(ports, self._shape.lanes))]
 
     def _open_round(self, m: Module) -> Any:
         opened = place(m, "open_round", KvOpenRound(shape=self._shape))
@@ -66,7 +73,8 @@ class KvForming(Block):
         waiting = place(m, "waiting", KvWaiting(shape=self._shape))
         m.d.comb += [
             waiting.restart.eq(self.restart), waiting.token.keep.eq(self.token.keep),
-            waiting.token.place.eq(self.token.tail), waiting.push.eq((self.put & ~self.in_order) << self.token.port),
+            waiting.token.place.eq(self.token.tail), waiting.token.number.eq(self.token.number),
+            waiting.push.eq((self.put & ~self.in_order) << self.token.port),
             waiting.take.eq(self.form & ~self.in_order),
         ]  # fmt: skip
         return waiting

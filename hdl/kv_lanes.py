@@ -21,7 +21,8 @@ class KvLanes(Block):
 
     Ports
     -----
-    pop, mask, last : in, chunks begin their way; of which lanes; they are the last of a round
+    pop, mask, tokens : in, chunks begin their way; of which lanes, and their tokens
+    last, end : in, they are the last of a round; of the operation
     chunks : in, of the HBM ports
     read, update : in, an address a bank; what each bank keeps
     enable : out, the lanes move in this cycle
@@ -37,7 +38,8 @@ class KvLanes(Block):
     def __init__(self, *, shape: KvShape) -> None:
         self._shape = shape
         super().__init__({
-            "pop": In(1), "mask": In(shape.lanes), "last": In(1),
+            "pop": In(1), "mask": In(shape.lanes), "last": In(1), "end": In(1),
+            "tokens": In(data.ArrayLayout(index(shape.tokens), shape.lanes)),
             "chunks": In(data.ArrayLayout(shape.chunk_bits, shape.ports)),
             "read": In(data.ArrayLayout(index(shape.bank_chunks), shape.banks)),
             "update": In(data.ArrayLayout(update_layout(shape), shape.banks)),
@@ -52,6 +54,8 @@ class KvLanes(Block):
             self.enable.eq(~self.output.valid | self.output.ready), self.output.valid.eq(valid[-1]),
             self.empty.eq(~Cat(*valid).any()),
             out.mask.eq(self._delayed(m, self.mask, "mask")), out.last.eq(self._delayed(m, self.last, "last")),
+            out.end.eq(self._delayed(m, self.end, "end")),
+            out.tokens.eq(self._delayed(m, Value.cast(self.tokens), "tokens")),
         ]  # fmt: skip
         for port in range(self._shape.ports):
             m.d.comb += out.data[port].eq(self._delayed(m, self.chunks[port], f"chunk{port}"))

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from amaranth.lib import data
 
 from skipopu.hdl.axi import PORT_ADDRESS_BITS
+from skipopu.hdl.ker_bank import HALVES
 from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import BOUNDARY, HBM_BEAT_BYTES, Overlay
 
 VECTOR_BITS = 16  # chunks of a vector
+# rounds in both halves of KER whose rows have not been asked for, the end of their operation and that of the next
+ANNOUNCED_BEHIND = HALVES + 2
 
 
 def index(count: int) -> range:
@@ -30,6 +33,7 @@ class KvShape:
     burst_chunks: int
     chunk_bytes: int
     read_stages: int
+    announcements: int  # that wait for who takes them, at most
     lock_step: bool  # rounds in order, too, while the buffer is invalid
     tokens: int  # of the token table
     rows: int  # of the bitmask
@@ -71,7 +75,8 @@ def kv_shape(overlay: Overlay) -> KvShape:
         bank_chunks=b.capacity_bytes // banks // overlay.chunk_bytes if banks else 0,
         round_tokens=overlay.tokens_per_round, rounds=b.round_queue, queue_depth=b.queue_depth,
         kv_chunks=overlay.dma.kv_chunks, burst_chunks=overlay.hbm_burst_chunks, chunk_bytes=overlay.chunk_bytes,
-        read_stages=b.read_stages, lock_step=b.invalid_rounds == "lock_step",
+        read_stages=b.read_stages, announcements=b.round_queue + b.read_stages + ANNOUNCED_BEHIND,
+        lock_step=b.invalid_rounds == "lock_step",
         tokens=overlay.bitmask.tokens, rows=overlay.bitmask.rows,
     )  # fmt: skip
 
@@ -112,17 +117,20 @@ def place_layout(shape: KvShape) -> data.StructLayout:
 
 
 def source_layout(shape: KvShape) -> data.StructLayout:
-    """A token to be placed: where it comes from, and where it is kept."""
+    """A token to be placed: where it comes from, where it is kept, and its number in the sequence."""
     at = place_layout(shape)
-    return data.StructLayout({"port": index(shape.ports), "from_buffer": 1, "head": at, "keep": 1, "tail": at})
+    return data.StructLayout({
+        "port": index(shape.ports), "from_buffer": 1, "head": at, "keep": 1, "tail": at, "number": index(shape.tokens)
+    })  # fmt: skip
 
 
 def round_layout(shape: KvShape) -> data.StructLayout:
-    """The lanes of a round, and what each bank does: where it reads, and what it keeps where."""
+    """The lanes of a round, what each bank does: where it reads, and what it keeps where; the token of each lane."""
     bank = data.StructLayout({
         "read": index(shape.bank_chunks), "keep": 1, "source": index(shape.lanes), "write": index(shape.bank_chunks),
     })  # fmt: skip
-    return data.StructLayout({"mask": shape.lanes, "banks": data.ArrayLayout(bank, shape.banks)})
+    banks, tokens = data.ArrayLayout(bank, shape.banks), data.ArrayLayout(index(shape.tokens), shape.lanes)
+    return data.StructLayout({"mask": shape.lanes, "banks": banks, "tokens": tokens})
 
 
 def update_layout(shape: KvShape) -> data.StructLayout:
@@ -131,6 +139,9 @@ def update_layout(shape: KvShape) -> data.StructLayout:
 
 
 def output_layout(shape: KvShape) -> data.StructLayout:
-    """A chunk of every lane of a round; ``last``: the round's last ones."""
-    lanes = data.ArrayLayout(shape.chunk_bits, shape.lanes)
-    return data.StructLayout({"data": lanes, "mask": shape.lanes, "last": 1})
+    """A chunk of every lane of a round, and its token; ``last``: the round's last ones; ``end``: the operation's."""
+    lanes, tokens = data.ArrayLayout(shape.chunk_bits, shape.lanes), data.ArrayLayout(index(shape.tokens), shape.lanes)
+    return data.StructLayout({"data": lanes, "mask": shape.lanes, "last": 1, "end": 1, "tokens": tokens})
+
+
+ANNOUNCEMENT = data.StructLayout({"end": 1})  # a round is formed, or all are

@@ -55,6 +55,7 @@ class KvOpenRound(Block):
         with m.Elif(self.place):
             m.d.sync += [count.eq(count + 1), mask.eq(mask | (1 << lane))]
         self._banks(m, lane)
+        self._tokens(m, lane)
         return m
 
     def _taken(self, lane: Signal) -> Any:
@@ -64,6 +65,11 @@ class KvOpenRound(Block):
             self.token.keep & banks[bank].keep & (self.token.tail.bank == bank) for bank in range(self._shape.banks)
         )
         return reduce(or_, kept, self.formed.mask.bit_select(lane, 1))
+
+    def _tokens(self, m: Module, lane: Signal) -> None:
+        for number in range(self._shape.lanes):
+            with m.If(self.place & (lane == number)):
+                m.d.sync += self.formed.tokens[number].eq(self.token.number)
 
     def _banks(self, m: Module, lane: Signal) -> None:
         for bank in range(self._shape.banks):

@@ -23,6 +23,7 @@ class KvQueue(Block):
     read : in, take the head; never while ``empty``
     head : out, meaningless while ``empty``
     full, empty : out, as the cycle begins: what is read in a cycle makes room for the next
+    more : out, as the cycle begins: an entry stands behind the head
 
     Timing
     ------
@@ -33,6 +34,7 @@ class KvQueue(Block):
         self._bits, self._depth = bits, depth
         super().__init__({
             "write": In(1), "write_data": In(bits), "read": In(1), "head": Out(bits), "full": Out(1), "empty": Out(1),
+            "more": Out(1),
         })  # fmt: skip
 
     @property
@@ -52,6 +54,7 @@ class KvQueue(Block):
             write.data.eq(self.write_data), write.en.eq(self.write),
             read.addr.eq(self._pointer(m, "read_place", self.read)), self.head.eq(read.data),
             self.full.eq(stored == self._depth), self.empty.eq(stored == 0),
+            self.more.eq(stored > 1),
         ]  # fmt: skip
         return m
 

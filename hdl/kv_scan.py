@@ -24,6 +24,7 @@ class KvScan(Block):
     usable, phase : in, as steady: the buffer may be read; which ``held`` bit says what is in it
     scan_enable, scan_token : out, to the bitmask · scan_bits : in, the cycle after: executed here, in the next layer
     valid, last : out, a token is looked at; it is the newest one
+    token : out, its number
     visible : out, there is a K/V for it
     port, address : out, where
     held : out, it is in the buffer, too
@@ -41,14 +42,15 @@ class KvScan(Block):
             "settings": In(settings_layout(shape)), "start": In(1), "operation": In(operation_layout(shape)),
             "usable": In(1), "phase": In(1),
             "scan_enable": Out(1), "scan_token": Out(index(shape.tokens)), "scan_bits": In(2),
-            "valid": Out(1), "last": Out(1), "visible": Out(1), "port": Out(index(shape.ports)),
-            "address": Out(shape.address_bits), "held": Out(1), "reused": Out(1), "advance": In(1), "keep": In(1),
+            "valid": Out(1), "last": Out(1), "token": Out(index(shape.tokens)), "visible": Out(1),
+            "port": Out(index(shape.ports)), "address": Out(shape.address_bits), "held": Out(1), "reused": Out(1),
+            "advance": In(1), "keep": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
         """Counters, then the token's word."""
         m = Module()
-        token = self._count(m)
+        self._count(m)
         port, address = self._next_place(m)
         table, executed = place(m, "table", KvTokenTable(shape=self._shape)), self.scan_bits[0]
         found = table.found
@@ -57,15 +59,15 @@ class KvScan(Block):
             self.visible.eq(executed | self._was_visible(found)), self.reused.eq(self._reused()),
             self.held.eq(self.visible & self.usable & self._held(found) & ~executed),
             self.port.eq(Mux(executed, port, found.port)), self.address.eq(Mux(executed, address, found.address)),
-            table.write.eq(self.advance), table.write_token.eq(token), table.word.visible.eq(self.visible),
+            table.write.eq(self.advance), table.write_token.eq(self.token), table.word.visible.eq(self.visible),
             table.word.port.eq(self.port), table.word.address.eq(self.address),
         ]  # fmt: skip
         for phase in range(PHASES):
             m.d.comb += table.word.held[phase].eq(Mux(self.phase == phase, found.held[phase], self.keep))
         return m
 
-    def _count(self, m: Module) -> Signal:
-        token = Signal(index(self._shape.tokens), name="token")
+    def _count(self, m: Module) -> None:
+        token = self.token
         m.d.comb += [
             self.last.eq(token == self.operation.tokens - 1), self.scan_enable.eq(self.start | self.advance),
             self.scan_token.eq(Mux(self.start, 0, token + 1)),
@@ -74,7 +76,6 @@ class KvScan(Block):
             m.d.sync += [token.eq(0), self.valid.eq(1)]
         with m.Elif(self.advance):
             m.d.sync += [token.eq(token + 1), self.valid.eq(~self.last)]
-        return token
 
     def _next_place(self, m: Module) -> tuple[Signal, Signal]:
         """Port and address of the next token that executed in this layer: round-robin over the ports."""

@@ -32,6 +32,7 @@ class KvScheduler(Block):
     fetch, fetch_address : out, a bit a port: a K vector to be fetched · fetch_full : in, a bit a port
     write, formed : out, a round · rounds_full : in
     busy : out, from the cycle after ``start`` until every round is formed
+    over : out, pulses: every round is formed; never with ``write``
 
     Timing
     ------
@@ -46,6 +47,7 @@ class KvScheduler(Block):
             "scan_enable": Out(1), "scan_token": Out(index(shape.tokens)), "scan_bits": In(2),
             "fetch": Out(shape.ports), "fetch_address": Out(shape.address_bits), "fetch_full": In(shape.ports),
             "write": Out(1), "formed": Out(round_layout(shape)), "rounds_full": In(1), "busy": Out(1),
+            "over": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -58,7 +60,7 @@ class KvScheduler(Block):
             placing.eq(scan.valid & scan.visible & self.operation.executed), token.port.eq(scan.port),
             scan.advance.eq(scan.valid & (put | ~placing)), scan.keep.eq(token.keep),
             forming.restart.eq(self.start), forming.in_order.eq(self.usable | int(self._shape.lock_step)),
-            forming.token.eq(token), forming.put.eq(put), self.formed.eq(forming.formed),
+            token.number.eq(scan.token), forming.token.eq(token), forming.put.eq(put), self.formed.eq(forming.formed),
         ]  # fmt: skip
         if self._shape.banks:
             m.d.comb += token.from_buffer.eq(scan.held)
@@ -102,8 +104,9 @@ class KvScheduler(Block):
         m.d.comb += [
             forming.form.eq((blocked | (flushing & ~forming.empty)) & ~self.rounds_full),
             self.write.eq(forming.form & forming.formed.mask.any()), self.busy.eq(scan.valid | flushing),
+            self.over.eq(flushing & forming.empty),
         ]  # fmt: skip
         with m.If(scan.advance & scan.last):
             m.d.sync += flushing.eq(1)
-        with m.Elif(forming.empty):
+        with m.Elif(self.over):
             m.d.sync += flushing.eq(0)

@@ -14,14 +14,15 @@ from skipopu.hdl.verilog import Block, place
 
 
 def waiting_layout(shape: KvShape) -> data.StructLayout:
-    """A token that waits: whether it is kept, and where."""
-    return data.StructLayout({"keep": 1, "place": place_layout(shape)})
+    """A token that waits: whether it is kept, and where; its number in the sequence."""
+    return data.StructLayout({"keep": 1, "place": place_layout(shape), "number": index(shape.tokens)})
 
 
 def queued_round_layout(shape: KvShape) -> data.StructLayout:
-    """A round that reads no bank: its HBM ports, and what each bank keeps where."""
+    """A round that reads no bank: its HBM ports, what each bank keeps where, and each port's token."""
     bank = data.StructLayout({"keep": 1, "source": index(shape.ports), "write": index(shape.bank_chunks)})
-    return data.StructLayout({"mask": shape.ports, "banks": data.ArrayLayout(bank, shape.banks)})
+    banks, tokens = data.ArrayLayout(bank, shape.banks), data.ArrayLayout(index(shape.tokens), shape.ports)
+    return data.StructLayout({"mask": shape.ports, "banks": banks, "tokens": tokens})
 
 
 class KvWaiting(Block):
@@ -79,7 +80,7 @@ class KvWaiting(Block):
             self.full[port].eq(queue.full), occupied[port].eq(~queue.empty),
         ]  # fmt: skip
         head = Signal(layout, name=f"head{port}")
-        m.d.comb += head.eq(queue.head)
+        m.d.comb += [head.eq(queue.head), self.formed.tokens[port].eq(head.number)]
         return head
 
     def _window(self, m: Module) -> tuple[Signal, Value]:

@@ -30,6 +30,7 @@ class MemorySystem(Block):
     kv_operation : in, stream of KV_READ: K of a layer, then V of it
     kv_done : out, the K/V operation has ended
     kv_output : out, stream: a chunk of every lane in the mask, HBM ports first, then banks
+    kv_announce, kv_cause : out, rounds of K that are formed, and what the KV buffer's cycle was for
     weight_operation : in, stream: address within every port, chunks of every port
     weight_done : out, all bursts of the operation are asked for
     weights : out, stream of words: a chunk of every port, that of port 0 lowest
@@ -50,7 +51,7 @@ class MemorySystem(Block):
         super().__init__({
             "mask_write": In(1), "mask_row": In(index(mask.rows)), "mask_token": In(index(mask.tokens)),
             "mask_bit": In(1), "kv_settings": kv["settings"], "kv_operation": kv["operation"], "kv_done": Out(1),
-            "kv_output": kv["output"],
+            "kv_output": kv["output"], "kv_announce": kv["announce"], "kv_cause": kv["cause"],
             "weight_operation": dma["operation"], "weight_done": Out(1),
             **{name: dma[name] for name in (*WEIGHT_SIDE, "writes_pending", "error", "hbm")},
         })  # fmt: skip
@@ -81,11 +82,13 @@ class MemorySystem(Block):
         """What leaves the memory system."""
         connect(m, flipped(self.kv_operation), kv.operation)
         connect(m, kv.output, flipped(self.kv_output))
+        connect(m, kv.announce, flipped(self.kv_announce))
         connect(m, flipped(self.weight_operation), dma.operation)
         connect(m, dma.weights, flipped(self.weights))
         connect(m, flipped(self.write), dma.write)
         m.d.comb += [
-            kv.settings.eq(self.kv_settings), self.kv_done.eq(kv.done), self.weight_done.eq(dma.done),
+            kv.settings.eq(self.kv_settings), self.kv_done.eq(kv.done), self.kv_cause.eq(kv.cause),
+            self.weight_done.eq(dma.done),
             self.writes_pending.eq(dma.writes_pending), self.error.eq(dma.error),
         ]  # fmt: skip
         channels = port_channels(address_bits(self._overlay.dma.hbm_ports))

@@ -8,16 +8,22 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipopu.hdl.column_pair import ColumnPair
 from skipopu.hdl.ifm import Ifm
-from skipopu.hdl.ker import Ker, granule_bytes
-from skipopu.hdl.ker_bank import KerBank, part_bytes
+from skipopu.hdl.ker import Ker
+from skipopu.hdl.ker_banks import KerBanks
+from skipopu.hdl.kv_layout import ANNOUNCEMENT, kv_shape, output_layout
 from skipopu.hdl.operand import FP16_BITS, OPERAND, fp16_operand
-from skipopu.hdl.pipeline import delayed
-from skipopu.hdl.psum import Psum, entry_layout, result_layout
-from skipopu.hdl.tile_loop import OPERATION, ROW_REQUEST, TileLoop
+from skipopu.hdl.pipeline import delayed, named
+from skipopu.hdl.psum import Psum, result_layout
+from skipopu.hdl.sum_entry import SumEntry
+from skipopu.hdl.tile_loop import OPERATION, ROW_REQUEST, TILE_BITS, TileLoop, multiplies, takes_keys
 from skipopu.hdl.verilog import Block, place
+from skipopu.spec.error import SpecError
+from skipopu.spec.ker_shape import PACKED, ker_shape
 from skipopu.spec.number_format import COLUMNS_PER_DSP as COLUMNS
 from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import BLOCK_RAM_READ, Overlay
+
+MISSING = data.StructLayout({"weights": 1, "row": 1, "psum": 1})  # what the next row waits for
 
 
 class PeArray(Block):
@@ -25,121 +31,143 @@ class PeArray(Block):
 
     Parameters
     ----------
-    overlay : sections pe_array, ifm, psum; width of the weight stream (dma.hbm_ports, clock.hbm_ratio)
+    overlay : sections pe_array, ker, ifm, psum, kv_buffer; width of the weight stream (dma.hbm_ports,
+        clock.hbm_ratio); dataflow.packed_heads
     primitive : vendor primitives instead of behavioural DSPs
 
     Ports
     -----
-    operation : in, stream of matrix operations: format of the weights, rows of a tile, K-tiles of a column block,
-        column blocks; every bound ≥ 1, rows × min(interleave, depth) ≤ psum.entries
+    operation : in, stream of `OPERATION`; every bound ≥ 1, turns × rows × slots ≤ psum.entries
     weights : in, stream of tiles, column-major, whatever the HBM ports deliver in a core cycle
-    request : out, stream: K-tile and row wanted next, column block by column block, K-tile by K-tile
+    kv : in, stream of a chunk of every lane of a round, of a token's K or V in the order of its tiles: of K [block]
+        [K-tile][dot], with packed heads [block][K-tile][head][dot]; of V [turn][column]. A token's lane is its column
+        of K (in the half of its head), its place in the dot product with V; with more lanes than those, its rank.
+        Lanes without a token are zero
+    constants : in, stream of router weights, [K-tile][logit][dot]; what the last tile leaves of a word goes with it
+    announce : in, stream: a round of K is formed, or all are; before its chunks
+    request : out, stream: K-tile and row wanted next, round by round, column block by column block, K-tile by K-tile
     row, row_valid : in, the rows asked for, dot_length × FP16 each, in order; always taken
-    results : out, stream of PSUM entries: row by row, slot by slot (slot = K-tile modulo interleave), ``columns`` sums;
-        ``last`` marks the last of a column block
+    row_b : in, with packed heads, beside it: of K, the row of the second head
+    results : out, stream of PSUM entries: turn by turn (turn = K-tile modulo turns), row by row, slot by slot (slot =
+        K-tile of the sum modulo interleave), ``columns`` sums; ``last`` marks the last of a column block, ``end`` of
+        the operation
     busy : out, a row is issued in this cycle
+    closes : out, it is the last of a column block whose sums will leave
+    ended : out, it is the operation's last
+    active : out, there is an operation
+    missing : out, while ``active`` what the next row waits for
+    rounds : out, of the last operation on K
 
     Timing
     ------
     A row is issued a cycle. From issue to sum in PSUM `Overlay.pe_latency` cycles = broadcast + multiply + align +
     tree + convert + accumulate; it can leave a cycle later. Words and requests begin the cycle after an operation is
-    taken; the next operation is taken the cycle after the last row was issued, at the earliest.
+    taken; the next operation is taken the cycle after the last row was issued, at the earliest. Without tiles rows are
+    issued as they come, and nothing is multiplied.
     """
 
     def __init__(self, *, overlay: Overlay, primitive: bool = False) -> None:
         self._overlay, self._primitive = overlay, primitive
-        pe = overlay.pe_array
+        _check(overlay)
+        self._shape, self._tile = ker_shape(overlay), overlay.tile_bytes * 8
         self._number = FORMATS[overlay.psum.format].bits
         super().__init__({
             "operation": In(stream.Signature(OPERATION)),
             "weights": In(stream.Signature(overlay.hbm_bytes_per_cycle * 8)),
-            "request": Out(stream.Signature(ROW_REQUEST)),
-            "row": In(pe.dot_length * FP16_BITS), "row_valid": In(1),
-            "results": Out(stream.Signature(result_layout(pe.columns * self._number))),
-            "busy": Out(1),
+            "kv": In(stream.Signature(output_layout(kv_shape(overlay)))),
+            "constants": In(stream.Signature(self._shape.word * FP16_BITS)),
+            "announce": In(stream.Signature(ANNOUNCEMENT)), "request": Out(stream.Signature(ROW_REQUEST)),
+            "row": In(self._tile), "row_valid": In(1), **({"row_b": In(self._tile)} if self._packed else {}),
+            "results": Out(stream.Signature(result_layout(overlay.pe_array.columns * self._number))),
+            "busy": Out(1), "closes": Out(1), "ended": Out(1), "active": Out(1), "missing": Out(MISSING),
+            "rounds": Out(TILE_BITS),
         })  # fmt: skip
+
+    @property
+    def _packed(self) -> bool:
+        return self._shape.heads == PACKED
 
     def elaborate(self, platform: Any) -> Module:
         """Buffers, control, columns."""
         m = Module()
         ker, ifm, psum = self._buffers(m)
-        operation, start, active = self._operation(m)
+        operation, start = self._operation(m)
         for buffer in (ker, ifm):
-            m.d.comb += [buffer.operation.eq(operation), buffer.start.eq(start), buffer.active.eq(active)]
-        control = self._issue(m, operation, start, active, ker, ifm, psum)
+            m.d.comb += [buffer.operation.eq(operation), buffer.start.eq(start), buffer.active.eq(self.active)]
+        control = self._issue(m, operation, start, ker, ifm, psum)
         self._columns(m, operation, control, ker, ifm, psum)
         return m
 
     def _buffers(self, m: Module) -> tuple[Any, Any, Any]:
         o, pe = self._overlay, self._overlay.pe_array
         ker = place(m, "ker", Ker(
-            columns=pe.columns, dot_length=pe.dot_length, word_bytes=o.hbm_bytes_per_cycle,
-            broadcast_stages=pe.broadcast_stages,
+            shape=self._shape, word_bytes=o.hbm_bytes_per_cycle, broadcast_stages=pe.broadcast_stages,
         ))  # fmt: skip
-        ifm = place(m, "ifm", Ifm(rows=o.ifm.rows, row_bits=pe.dot_length * FP16_BITS))
+        row = Cat(self.row, self.row_b) if self._packed else self.row
+        ifm = place(m, "ifm", Ifm(rows=o.ifm.rows, row_bits=len(row)))
         psum = place(m, "psum", Psum(entries=o.psum.entries, entry_bits=pe.columns * self._number))
         connect(m, flipped(self.weights), ker.stream)
-        m.d.comb += [ifm.row.eq(self.row), ifm.row_valid.eq(self.row_valid)]
+        m.d.comb += [
+            ker.chunk_valid.eq(self.kv.valid), ker.chunk_end.eq(self.kv.payload.end), self.kv.ready.eq(ker.chunk_ready),
+            ker.word_valid.eq(self.constants.valid), self.constants.ready.eq(ker.word_ready),
+            ifm.row.eq(row), ifm.row_valid.eq(self.row_valid),
+        ]  # fmt: skip
+        connect(m, flipped(self.announce), ifm.announce)
         connect(m, ifm.request, flipped(self.request))
         connect(m, psum.results, flipped(self.results))
         return ker, ifm, psum
 
-    def _operation(self, m: Module) -> tuple[Any, Value, Signal]:
+    def _operation(self, m: Module) -> tuple[Any, Value]:
         """Take an operation when there is none; it ends with its last row."""
-        operation, active = Signal(OPERATION, name="current"), Signal(name="active")
-        start = Signal(name="start")
-        m.d.comb += [self.operation.ready.eq(~active), start.eq(self.operation.valid & ~active)]
+        operation, start = Signal(OPERATION, name="current"), Signal(name="start")
+        m.d.comb += [self.operation.ready.eq(~self.active), start.eq(self.operation.valid & ~self.active)]
         with m.If(start):
-            m.d.sync += [operation.eq(self.operation.payload), active.eq(1)]
-        return operation, start, active
+            m.d.sync += [operation.eq(self.operation.payload), self.active.eq(1)]
+        with m.Elif(self.ended):
+            m.d.sync += self.active.eq(0)
+        return operation, start
 
-    def _issue(
-        self, m: Module, operation: Any, start: Value, active: Signal, ker: Any, ifm: Any, psum: Any
-    ) -> dict[str, Value]:
+    def _issue(self, m: Module, operation: Any, start: Value, ker: Any, ifm: Any, psum: Any) -> dict[str, Value]:
         """Issue a row when weights, row and PSUM half are there; say where its sum belongs."""
-        loop = TileLoop(m, operation)
+        loop, product = TileLoop(m, operation, one_block=True), named(m, multiplies(operation), "multiplies")
+        missing, sums = self.missing, named(m, self.busy & product, "sums_begin")
         m.d.comb += [
-            self.busy.eq(active & ker.loaded & ifm.valid & (~loop.first_of_block | psum.free)),
-            ifm.issue.eq(self.busy), ker.tile_done.eq(self.busy & loop.last_row),
-            psum.open.eq(self.busy & loop.first_of_block),
+            missing.weights.eq(product & ~ker.loaded), missing.row.eq(~ifm.valid),
+            missing.psum.eq(product & loop.first_of_block & ~psum.free),
+            self.busy.eq(self.active & ~missing.as_value().any()),
+            self.ended.eq(self.busy & loop.last & self._is_end(product, ker)),
+            ifm.issue.eq(self.busy), ker.tile_done.eq(sums & loop.last_row),
+            psum.open.eq(sums & loop.first_of_block), psum.close.eq(sums & loop.last), psum.close_end.eq(self.ended),
+            self.closes.eq(psum.close),
         ]  # fmt: skip
-        entry = self._entry(m, loop, operation, start, psum)
+        entry = SumEntry(m, overlay=self._overlay, operation=operation, loop=loop, psum=psum)
         with m.If(start):
             loop.start()
+            entry.start()
         with m.Elif(self.busy):
             loop.advance()
-            with m.If(loop.last):
-                m.d.sync += active.eq(0)
-        return {"valid": self.busy, "entry": entry, "last": loop.last_of_block}
+            entry.advance()
+        with m.If(self.ended & takes_keys(operation)):
+            m.d.sync += self.rounds.eq(ifm.rounds)
+        return {"valid": sums, "entry": entry.entry, "last": loop.last}
 
-    def _entry(self, m: Module, loop: TileLoop, operation: Any, start: Value, psum: Any) -> Any:
-        """Address = row · interleave + slot; the first ``interleave`` K-tiles of a block find empty slots."""
-        interleave, entries = self._overlay.psum.interleave, self._overlay.psum.entries
-        slot, base = Signal(range(interleave), name="slot"), Signal(range(entries), name="row_base")
-        half, entry = Signal(name="block_half"), Signal(entry_layout(entries), name="entry")
-        slots = Mux(operation.depth < interleave, operation.depth, interleave)
-        m.d.comb += [
-            psum.open_entries.eq((operation.rows * slots)[: len(psum.open_entries)]),
-            entry.half.eq(Mux(loop.first_of_block, psum.half, half)), entry.address.eq(base + slot),
-            entry.first.eq(loop.tile < interleave),
-        ]  # fmt: skip
-        with m.If(self.busy):
-            m.d.sync += [half.eq(entry.half), base.eq(Mux(loop.last_row, 0, base + slots))]
-            with m.If(loop.last_row):
-                m.d.sync += slot.eq(Mux(loop.last_of_block | (slot == interleave - 1), 0, slot + 1))
-        with m.If(start):
-            m.d.sync += [slot.eq(0), base.eq(0)]
-        return entry
+    def _is_end(self, product: Value, ker: Any) -> Value:
+        """The column block is the last one: KER knows; without tiles there is one."""
+        return ~product | ker.ends
 
     def _columns(self, m: Module, operation: Any, control: dict[str, Value], ker: Any, ifm: Any, psum: Any) -> None:
         """Broadcast the row; let its entry travel beside the dot products to PSUM."""
         pe, pairs = self._overlay.pe_array, self._overlay.pe_array.columns // COLUMNS
-        row, int4 = self._row(m, ifm), delayed(m, operation.int4, pe.broadcast_stages, "row_int4")
+        rows, int4 = self._rows(m, operation, ifm), delayed(m, operation.int4, pe.broadcast_stages, "row_int4")
+        banks = KerBanks(
+            m, shape=self._shape, word_bytes=self._overlay.hbm_bytes_per_cycle, operation=operation, ker=ker,
+            chunk=self.kv.payload, word=self.constants.payload,
+        )  # fmt: skip
         block = ColumnPair(pe_array=pe, psum=self._overlay.psum, primitive=self._primitive)
         partial, sums = (Signal(pairs * COLUMNS * self._number, name=n) for n in ("partial", "sums"))
         places = [place(m, f"columns_{COLUMNS * i}", block) for i in range(pairs)]
         for i, pair in enumerate(places):
-            bank = self._bank(m, i, operation, ker)
+            bank, row = banks.pair(i), rows[i * len(rows) // pairs]
             m.d.comb += [
                 pair.int4.eq(int4), pair.row.eq(row), pair.weight0.eq(bank.weight0), pair.weight1.eq(bank.weight1)
             ]  # fmt: skip
@@ -151,39 +179,23 @@ class PeArray(Block):
                 ]
         self._write_back(m, control, psum, partial, sums)
 
-    def _bank(self, m: Module, pair: int, operation: Any, ker: Any) -> Any:
-        """KER's registers for a column pair, wired to its place in the tile of either format."""
-        o, length = self._overlay, self._overlay.pe_array.dot_length
-        part = part_bytes(length, o.hbm_bytes_per_cycle)
-        bank = place(m, f"weights_{COLUMNS * pair}", KerBank(dot_length=length, part_bytes=part))
-        for data_in, write, int4 in ((bank.fp16, bank.fp16_write, 0), (bank.int4, bank.int4_write, 1)):
-            parts = [self._part(ker, pair * len(write) + i, part) for i in range(len(write))]
-            m.d.comb += [
-                data_in.eq(Cat(*(value for value, _ in parts))),
-                write.eq(Mux(operation.int4 == int4, Cat(*(enable for _, enable in parts)), 0)),
-            ]
-        m.d.comb += [
-            bank.fill_half.eq(ker.fill_half), bank.read_half.eq(ker.read_half), bank.read_int4.eq(ker.read_int4)
-        ]  # fmt: skip
-        return bank
+    def _rows(self, m: Module, operation: Any, ifm: Any) -> list[Any]:
+        """The row of all columns; with packed heads, of either half of them: different ones only beside keys."""
+        first = ifm.data[: self._tile]
+        if not self._packed:
+            return [self._row(m, first, "row")]
+        second = Mux(self._heads_differ(operation), ifm.data[self._tile :], first)
+        return [self._row(m, first, "row"), self._row(m, named(m, second, "second_row"), "row_b")]
 
-    def _part(self, ker: Any, number: int, size: int) -> tuple[Value, Value]:
-        """Part ``number`` of the tile, ``size`` bytes: where it stands in KER's word, and whether it is written."""
-        o = self._overlay
-        start = number * size * 8 % (o.hbm_bytes_per_cycle * 8)
-        bits = slice(start, start + size * 8)
-        granule = number * size // granule_bytes(o.pe_array.columns, o.pe_array.dot_length, o.hbm_bytes_per_cycle)
-        value = ker.word[bits]
-        if hasattr(ker, "previous"):
-            value = Mux(ker.from_previous[granule], ker.previous[bits], value)
-        return value, ker.write[granule]
+    def _heads_differ(self, operation: Any) -> Value:
+        return takes_keys(operation)
 
-    def _row(self, m: Module, ifm: Any) -> Any:
-        """The row's operands, registered on their way to all columns."""
-        row = Signal(data.ArrayLayout(OPERAND, self._overlay.pe_array.dot_length), name="row_operands")
+    def _row(self, m: Module, numbers: Value, name: str) -> Any:
+        """The row's operands, registered on their way to the columns."""
+        row = Signal(data.ArrayLayout(OPERAND, self._overlay.pe_array.dot_length), name=f"{name}_operands")
         for k in range(self._overlay.pe_array.dot_length):
-            fp16_operand(m, row[k], ifm.data[k * FP16_BITS : (k + 1) * FP16_BITS])
-        return delayed(m, row, self._overlay.pe_array.broadcast_stages, "row_operands")
+            fp16_operand(m, row[k], numbers[k * FP16_BITS : (k + 1) * FP16_BITS])
+        return delayed(m, row, self._overlay.pe_array.broadcast_stages, f"{name}_operands")
 
     def _write_back(self, m: Module, control: dict[str, Value], psum: Any, partial: Signal, sums: Signal) -> None:
         """PSUM is read a cycle before the dot products reach the adders, and written by the adders' last stage."""
@@ -204,3 +216,17 @@ class PeArray(Block):
         line = Signal(cycles, name="in_flight")
         m.d.sync += line.eq(Cat(value, line))
         return line[-1]
+
+
+def _check(overlay: Overlay) -> None:
+    columns, heads, word = overlay.pe_array.columns, overlay.dataflow.packed_heads, overlay.ker.constant_bytes_per_cycle
+    if heads == PACKED and columns // PACKED % COLUMNS:
+        raise SpecError(
+            f"overlay {overlay.name}: pe_array.columns = {columns}; two columns share a DSP and so a head, of which"
+            f" there are dataflow.packed_heads = {heads}; must be a multiple of 4; nearest: {columns + COLUMNS}"
+        )
+    if word & (word - 1):
+        raise SpecError(
+            f"overlay {overlay.name}: ker.constant_bytes_per_cycle = {word}; tiles of router weights are cut into whole"
+            f" words: must be a power of two; nearest: {1 << word.bit_length() - 1}"
+        )

@@ -18,8 +18,8 @@ def entry_layout(entries: int) -> data.StructLayout:
 
 
 def result_layout(entry_bits: int) -> data.StructLayout:
-    """An entry on its way out; ``last`` marks the last one of its column block."""
-    return data.StructLayout({"sums": entry_bits, "last": 1})
+    """An entry on its way out; ``last`` marks the last one of its column block, ``end`` of its operation."""
+    return data.StructLayout({"sums": entry_bits, "last": 1, "end": 1})
 
 
 class Psum(Block):
@@ -32,7 +32,9 @@ class Psum(Block):
 
     Ports
     -----
-    open (1), open_entries : in, the first row of a column block is issued; it will leave that many entries
+    open (1) : in, the first row of a column block is issued
+    close (1), close_half, close_entries, close_end : in, its last row is issued; its half, the entries that it will
+        leave, and whether it is the operation's last one
     free : out, a column block may open
     half : out, the half it will have
     read : in, entry of the sum that reaches the adders in the next cycle
@@ -51,7 +53,8 @@ class Psum(Block):
         self._entries, self._bits = entries, entry_bits
         entry = entry_layout(entries)
         super().__init__({
-            "open": In(1), "open_entries": In(range(entries + 1)), "free": Out(1), "half": Out(1),
+            "open": In(1), "free": Out(1), "half": Out(1),
+            "close": In(1), "close_half": In(1), "close_entries": In(range(entries + 1)), "close_end": In(1),
             "read": In(entry), "partial": Out(entry_bits),
             "write": In(entry), "write_valid": In(1), "write_last": In(1), "write_data": In(entry_bits),
             "results": Out(stream.Signature(result_layout(entry_bits))),
@@ -103,22 +106,27 @@ class Psum(Block):
     def _drain(self, m: Module, outputs: list[Value], closed: Signal, fetch: Signal, address: Signal) -> Value:
         """Read ahead one entry; return the cycle in which the last one of a block is taken."""
         entries = [Signal(range(self._entries + 1), name=f"entries{half}") for half in range(HALVES)]
+        ends = Signal(HALVES, name="ends")
         half, shown, ahead, last = (Signal(name=n) for n in ("fetch_half", "shown_half", "ahead", "last"))
-        taken, going = Signal(name="result_taken"), Signal(name="fetching")
+        end, taken, going = Signal(name="last_of_all"), Signal(name="result_taken"), Signal(name="fetching")
         at_end = address == Mux(half, entries[1], entries[0]) - 1
         m.d.comb += [
             taken.eq(self.results.valid & self.results.ready),
             going.eq(closed.bit_select(half, 1) & (~ahead | taken)),
             fetch.eq(Cat(going & ~half, going & half)),
             self.results.valid.eq(ahead), self.results.payload.last.eq(last),
+            self.results.payload.end.eq(end),
             self.results.payload.sums.eq(Mux(shown, outputs[1], outputs[0])),
         ]  # fmt: skip
         m.d.sync += ahead.eq(going | (ahead & ~taken))
         for index, each in enumerate(entries):
-            with m.If(self.open & (self.half == index)):
-                m.d.sync += each.eq(self.open_entries)
+            with m.If(self.close & (self.close_half == index)):
+                m.d.sync += [each.eq(self.close_entries), ends[index].eq(self.close_end)]
         with m.If(going):
-            m.d.sync += [shown.eq(half), last.eq(at_end), address.eq(Mux(at_end, 0, address + 1))]
+            m.d.sync += [
+                shown.eq(half), last.eq(at_end), end.eq(at_end & ends.bit_select(half, 1)),
+                address.eq(Mux(at_end, 0, address + 1)),
+            ]  # fmt: skip
             with m.If(at_end):
                 m.d.sync += half.eq(self._other(half))
         return taken & last

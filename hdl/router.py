@@ -10,7 +10,7 @@ from skipopu.hdl.kv_layout import index
 from skipopu.hdl.npe.fields import FP32
 from skipopu.hdl.npe.router import Router
 from skipopu.hdl.pipeline import delayed
-from skipopu.hdl.row_list import GATES, LOOKUP, READERS, RowList
+from skipopu.hdl.row_list import COUNTS, GATES, LOOKUP, READERS, RowList
 from skipopu.hdl.tile_loop import ROW_BITS
 from skipopu.hdl.verilog import Block, place
 from skipopu.spec.error import SpecError
@@ -47,6 +47,7 @@ class RouterPath(Block):
     mask_write, mask_row, mask_token, mask_bit : out, to `Bitmask`: attention's bit of a layer and token
     operand, result : lookups of `RowList`, answered in the same cycle
     bit_mask, bit_row : in · row_bits : out, the bits of a row in a mask register, in the same cycle
+    counts : out, executed rows in the lists: see `RowList`
 
     Timing
     ------
@@ -71,6 +72,7 @@ class RouterPath(Block):
             "mask_write": Out(1), "mask_row": Out(index(b.rows)), "mask_token": Out(index(b.tokens)),
             "mask_bit": Out(1), **{reader: In(LOOKUP) for reader in READERS},
             "bit_mask": In(1), "bit_row": In(ROW_BITS), "row_bits": Out(len(GATES)),
+            "counts": Out(data.ArrayLayout(COUNTS, len(GATES))),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -88,6 +90,7 @@ class RouterPath(Block):
         for reader in READERS:
             wiring.connect(m, wiring.flipped(getattr(self, reader)), getattr(rows, reader))
         m.d.comb += [rows.bit_mask.eq(self.bit_mask), rows.bit_row.eq(self.bit_row), self.row_bits.eq(rows.row_bits)]
+        m.d.comb += self.counts.eq(rows.counts)
         return m
 
     def _stages(self) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, Signature
 
@@ -21,6 +22,7 @@ READERS = ("operand", "result")  # who looks rows up: the operand side and the r
 LOOKUP = Signature({
     "gate": Out(range(len(Gate))), "mask": Out(1), "position": Out(ROW_BITS), "row": In(ROW_BITS), "count": In(ROW_BITS)
 })  # fmt: skip
+COUNTS = data.ArrayLayout(ROW_BITS, MASKS)
 GATE_LOOKUP = Signature({"mask": Out(1), "position": Out(ROW_BITS), "row": In(ROW_BITS), "count": In(ROW_BITS)})
 
 
@@ -40,6 +42,7 @@ class GateRows(Block):
     mask : in, of ``start`` and ``write``
     operand, result : lookups: ``position`` in the list of a register → block row, and the list's length
     bit_mask, bit_row : in · found_bit : out, the row's bit in a register
+    counts : out, length of the list of each register
 
     Timing
     ------
@@ -53,7 +56,7 @@ class GateRows(Block):
         super().__init__({
             "start": In(1), "write": In(1), "mask": In(1), "row": In(ROW_BITS), "executes": In(1),
             **{reader: In(GATE_LOOKUP) for reader in READERS},
-            "bit_mask": In(1), "bit_row": In(ROW_BITS), "found_bit": Out(1),
+            "bit_mask": In(1), "bit_row": In(ROW_BITS), "found_bit": Out(1), "counts": Out(COUNTS),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -62,6 +65,7 @@ class GateRows(Block):
         counts = [Signal(range(self._rows + 1), name=f"count{mask}") for mask in range(MASKS)]
         place_in_list, appended = Signal.like(counts[0], name="next_place"), Signal(name="appended")
         m.d.comb += [place_in_list.eq(self._before(counts)), appended.eq(self.write & self.executes)]
+        m.d.comb += [self.counts[mask].eq(count) for mask, count in enumerate(counts)]
         for mask, count in enumerate(counts):
             with m.If((self.start | self.write) & (self._register(self.mask) == mask)):
                 m.d.sync += count.eq(place_in_list + appended)
@@ -123,6 +127,7 @@ class RowList(Block):
     operand, result : lookups: ``gate``, ``mask``, ``position`` → ``row`` of the block and ``count`` of rows. Gate ALL
         has every row at its own position; its count is the ``rows`` of the register's last ``start``
     bit_mask, bit_row : in · row_bits : out, the row's bits in a register, attention's lowest
+    counts : out, of each gate of `GATES`, executed rows of each register
 
     Timing
     ------
@@ -142,6 +147,7 @@ class RowList(Block):
             "start": In(1), "write": In(1), "gates": In(len(GATES)), "mask": In(1), "rows": In(ROW_BITS),
             "row": In(ROW_BITS), "executes": In(len(GATES)), **{reader: In(LOOKUP) for reader in READERS},
             "bit_mask": In(1), "bit_row": In(ROW_BITS), "row_bits": Out(len(GATES)),
+            "counts": Out(data.ArrayLayout(COUNTS, len(GATES))),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -170,6 +176,7 @@ class RowList(Block):
             found.start.eq(self.start & chosen), found.write.eq(self.write & chosen), found.mask.eq(self.mask),
             found.row.eq(self.row), found.executes.eq(self.executes[number]),
             found.bit_mask.eq(self.bit_mask), found.bit_row.eq(self.bit_row), self.row_bits[number].eq(found.found_bit),
+            self.counts[number].eq(found.counts),
         ]  # fmt: skip
         for reader in READERS:
             asked, lookup = getattr(self, reader), getattr(found, reader)

@@ -98,16 +98,21 @@ class SkipGPT(nn.Module):
         positions = cache.reserve(tokens.shape[0])
         x = self.llama.model.embed_tokens(tokens)
         gates: list[Tensor] = []
-        for index, layer in enumerate(self.llama.model.layers):
-            entry = x
-            gate = self._decide(Site(index, ATTENTION), entry, positions, rule)
-            x = self._gathered_attention(index, x, gate, cache, positions)
-            gates.append(gate)
-            gate = self._decide(Site(index, FFN), self._ffn_router_input(entry, x), positions, rule)
-            rows = gate.nonzero()[:, 0]
-            x = x.index_add(0, rows, layer.mlp(layer.post_attention_layernorm(x[rows])))
-            gates.append(gate)
+        for index in range(self.config.layers):
+            x, attention, ffn = self.layer(index, x, cache, positions, rule)
+            gates += [attention, ffn]
         return Output(self.llama.logits(x), torch.stack((torch.stack(gates[0::2]), torch.stack(gates[1::2]))))
+
+    def layer(
+        self, index: int, x: Tensor, cache: KVCache, positions: Tensor, rule: Rule
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run executed rows of ``x`` [T, hidden] through a layer: its output, gates of attention and FFN [T]."""
+        layer, entry = self.llama.model.layers[index], x
+        attention = self._decide(Site(index, ATTENTION), entry, positions, rule)
+        x = self._gathered_attention(index, x, attention, cache, positions)
+        ffn = self._decide(Site(index, FFN), self._ffn_router_input(entry, x), positions, rule)
+        rows = ffn.nonzero()[:, 0]
+        return x.index_add(0, rows, layer.mlp(layer.post_attention_layernorm(x[rows]))), attention, ffn
 
     def _gathered_attention(
         self, index: int, x: Tensor, gate: Tensor, cache: KVCache, positions: Tensor

@@ -166,8 +166,9 @@ def _request(m: Machine) -> bool:
 
 @jit
 def _account(m: Machine, instruction: int) -> None:
+    """A word leaves, or words that were asked for wait for KER, or for the slowest port."""
     d = m.dma
-    if d.beats > 0:
+    if d.popped > d.credit:
         d.cause = causes.BUSY
     elif m.engines.blocked[ENGINE]:
         d.cause = causes.SEMAPHORE

@@ -43,9 +43,10 @@ def _try_to_begin(e: Record, work: Work, now: int, engine: int) -> int:
 
 @jit
 def leave_queue(m: Machine, engine: int) -> None:
-    """Free the head of the queue for the next instruction."""
+    """Free the head of the queue for the next instruction; the sequencer sees the room in the next cycle."""
     e = m.engines
     e.head[engine] += 1
+    e.left[engine] = m.total.now
     e.running[engine] = 0
     e.seen[engine] = 0
 

@@ -1,5 +1,7 @@
 """Runs that do not end."""
 
+from skipopu.program.status import Condition, status, text
+
 
 class SimulationError(RuntimeError):
     """A run that failed a check of the machine; exit status 1."""
@@ -10,8 +12,8 @@ class DeadlockError(SimulationError):
 
     def __init__(self, cycle: int, watchdog: int, blocked: list[str]) -> None:
         self.blocked = blocked
-        waits = "; ".join(blocked)
-        super().__init__(f"deadlock: nothing moved for {watchdog} cycles before cycle {cycle}: {waits}")
+        said, waits = text(status(Condition.DEADLOCK, cycles=watchdog)), "; ".join(blocked)
+        super().__init__(f"{said} before cycle {cycle}: {waits}")
 
 
 class LimitError(SimulationError):

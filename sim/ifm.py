@@ -6,6 +6,8 @@ whenever a tile has few rows, and in decode it has one.
 
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
+from skipopu.sim.global_buffer import can_read, can_write, read, reserve_write
+from skipopu.sim.kv_buffer import END, NOTHING, round_announced, take_announcement
 from skipopu.sim.machine import MAX_ROWS, Machine, Record
 from skipopu.sim.scoreboard import row_free
 from skipopu.sim.tile_source import EVERY_TILE, FIRST_BLOCK
@@ -15,14 +17,25 @@ from skipopu.spec.overlay import BLOCK_RAM_READ, BLOCK_RAM_WRITE
 
 @jit
 def ifm(m: Machine) -> None:
-    """One cycle: ask for one row if global buffer, statistics and stream can give it.
+    """One cycle: ask for a row, and learn of a K/V round."""
+    m.ifm.cause = causes.ROWS
+    if m.pe.instruction >= 0:
+        learns = wants_announcement(m.ifm, m.pe)
+        _ask(m, m.pe.instruction)
+        found = round_announced(m.kv) if learns else NOTHING
+        if found != NOTHING:
+            take_announcement(m.kv)
+            note_announcement(m.ifm, found == END)
+
+
+@jit
+def _ask(m: Machine, i: int) -> None:
+    """Ask for one row if global buffer, statistics and stream can give it.
 
     All rows of an operation take the same way, past idle NPE stages if need be, and so arrive in order.
     """
     pe, w, p = m.pe, m.work, m.p
-    i = pe.instruction
-    m.ifm.cause = causes.ROWS
-    if i < 0 or not has_room(m.ifm, pe, p.ifm_rows):
+    if not has_room(m.ifm, pe, p.ifm_rows):
         return
     if w[i].stream and pe.stream_tiles == 0:
         m.ifm.cause = causes.DDR
@@ -34,16 +47,22 @@ def ifm(m: Machine) -> None:
     if not statistics_free(m.ifm, w[i].operand_distance, w[i].statistics_rows, m.total.now):
         m.ifm.cause = causes.DRAINING
         return
-    if pe.reads + w[i].feed_tiles > p.read_ports:
+    if not can_read(m, w[i].feed_tiles):
+        return
+    latency = p.read_stages + w[i].operand_stages
+    if passes and w[i].write_back and not can_write(m, latency):
+        m.ifm.cause = causes.BACKPRESSURE
         return
     if w[i].stream:
         pe.stream_tiles -= 1
-    pe.reads += w[i].feed_tiles
+    read(m, w[i].feed_tiles)
+    if passes and w[i].write_back:
+        reserve_write(m, latency)
     if passes:
         pe.lane_taken = 1
         m.counts.npe[NpeWork.OPERANDS] += 1
-    latency = p.read_stages + w[i].operand_stages
     note_request(m.ifm, passes, w[i].operand_distance, w[i].statistics_rows, m.total.now, latency)
+    begin_round(m.ifm, pe)
     request_row(m.ifm, m.total.now, latency)
 
 
@@ -77,8 +96,39 @@ def note_request(ifm: Record, passes: bool, distance: int, rows: int, now: int, 
 @jit
 def has_room(ifm: Record, pe: Record, capacity: int) -> bool:
     """Another row may be asked for; IFM steps before the PE array, which frees a row for the next cycle."""
-    left = pe.tiles * pe.rows - ifm.requested
-    return left > 0 and ifm.requested - ifm.issued < capacity  # type: ignore[no-any-return]
+    if pe.dynamic:
+        left = not round_begins(ifm, pe) or ifm.announced == 1
+    else:
+        left = ifm.requested < pe.tiles * pe.rows
+    return left and ifm.requested - ifm.issued < capacity  # type: ignore[no-any-return]
+
+
+@jit
+def round_begins(ifm: Record, pe: Record) -> bool:
+    """The next row is the first of a K/V round, if rounds are dynamic."""
+    return ifm.requested % (pe.tiles * pe.rows) == 0  # type: ignore[no-any-return]
+
+
+@jit
+def begin_round(ifm: Record, pe: Record) -> None:
+    """The next row is asked for: the first of a round uses up its announcement."""
+    if pe.dynamic and round_begins(ifm, pe):
+        ifm.announced = 0
+
+
+@jit
+def wants_announcement(ifm: Record, pe: Record) -> bool:
+    """As the cycle begins, IFM does not know whether a round follows."""
+    return pe.dynamic and not ifm.announced and not ifm.ended
+
+
+@jit
+def note_announcement(ifm: Record, end: bool) -> None:
+    """From the next cycle on another round may be asked for, or there is none."""
+    if end:
+        ifm.ended = 1
+    else:
+        ifm.announced = 1
 
 
 @jit

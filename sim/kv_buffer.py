@@ -26,11 +26,12 @@ from skipopu.sim import causes, engine
 from skipopu.sim.dram import push
 from skipopu.sim.hbm_port import KV, accept_read, can_read, kv_chunk_ready, request_tick
 from skipopu.sim.kv_interleaved import gather, share_part, slowest_head
-from skipopu.sim.machine import FAR, KvCache, Machine, Record
+from skipopu.sim.machine import ANNOUNCED, FAR, KvCache, Machine, Record
 from skipopu.spec.ledger import Traffic
 from skipopu.spec.overlay import BLOCK_RAM_READ, BOUNDARY
 
 ENGINE = 3
+NOTHING, ROUND, END = range(3)  # announcements
 
 
 @jit
@@ -43,7 +44,7 @@ def begin_read(
     begin(c.limits, c.schedule, layer, tokens, usable, decode)
     k.scan_from = now + 1 + BLOCK_RAM_READ
     k.scheduled = FAR if executed or not value else now + 1
-    k.current = k.chunk = k.pipeline = k.filling = k.taken = 0
+    k.current = k.chunk = k.pipeline = k.filling = k.taken = k.ends = 0
     k.head[:] = 0
     k.tail[:] = 0
     k.byte[:] = 0
@@ -92,11 +93,15 @@ def schedule_token(k: Record, c: KvCache, p: Record, now: int) -> int:
     step = next_step(c.limits, c.placement, c.schedule)
     if step == DONE:
         k.scheduled = now + 1
+        _announce(k, 1)
     elif step == PASS:
         pass_token(c.schedule)
     elif step == FORM:
         if s.rounds - k.current < p.round_queue:
+            formed = s.rounds
             form_round(c.limits, c.schedule)
+            if s.rounds > formed:
+                _announce(k, 0)
             return -1
     elif s.where == BUFFER:
         place_token(c.limits, c.schedule)
@@ -104,6 +109,28 @@ def schedule_token(k: Record, c: KvCache, p: Record, now: int) -> int:
     else:
         return _push_token(k, c, p)
     return -1
+
+
+@jit
+def _announce(k: Record, end: int) -> None:
+    """Tell IFM, from the next cycle on, that a round of K is formed, or that all are."""
+    if not k.value:
+        k.announced_end[k.announced_tail % ANNOUNCED] = end
+        k.announced_tail += 1
+
+
+@jit
+def round_announced(k: Record) -> int:
+    """What stands at the head of the announcements: NOTHING, ROUND or END. IFM steps before this block."""
+    if k.announced_head == k.announced_tail:
+        return NOTHING
+    return END if k.announced_end[k.announced_head % ANNOUNCED] else ROUND
+
+
+@jit
+def take_announcement(k: Record) -> None:
+    """Go on to the next one."""
+    k.announced_head += 1
 
 
 @jit
@@ -168,6 +195,12 @@ def output_valid(k: Record, p: Record) -> bool:
 
 
 @jit
+def output_end(k: Record, p: Record) -> bool:
+    """The chunks at the output are the last of the operation."""
+    return k.ends == 1 and k.pipeline == 1 << p.kv_read_stages - 1  # type: ignore[no-any-return]
+
+
+@jit
 def stream_round(k: Record, c: KvCache, p: Record, ports: Record, now: int, formed: int) -> None:
     """Advance the pipeline if its output is free or taken; take a chunk of every source into it if all are there.
 
@@ -176,7 +209,7 @@ def stream_round(k: Record, c: KvCache, p: Record, ports: Record, now: int, form
     if output_valid(k, p) and not k.taken:
         return
     k.pipeline = k.pipeline << 1 & (1 << p.kv_read_stages) - 1
-    if k.current == formed:
+    if k.current == formed or end_unknown(k, now, formed):
         return
     if p.spread:
         if k.current == k.filling:
@@ -188,6 +221,13 @@ def stream_round(k: Record, c: KvCache, p: Record, ports: Record, now: int, form
     if k.chunk == k.chunks:
         k.chunk = 0
         k.current += 1
+        k.ends = k.current == formed
+
+
+@jit
+def end_unknown(k: Record, now: int, formed: int) -> bool:
+    """The next chunk is its round's last, and whether another round follows is not known yet."""
+    return k.chunk == k.chunks - 1 and k.current + 1 == formed and k.scheduled > now  # type: ignore[no-any-return]
 
 
 @jit
@@ -238,7 +278,7 @@ def advance_read(m: Machine, c: KvCache, phase: int) -> None:
     """One cycle of a running operation; the chunks at the output are taken if ``kv.taken`` says so."""
     k, p, now = m.kv, m.p, m.total.now
     rounds = c.schedule.s.rounds
-    k.cause = _cause(m, rounds)
+    k.cause = read_cause(k, p, now, rounds)
     if k.executed and k.decode and k.cause != causes.BACKPRESSURE:
         m.total.kv_cycles += 1
     placed = schedule_token(k, c, p, now)
@@ -255,15 +295,15 @@ def advance_read(m: Machine, c: KvCache, phase: int) -> None:
 
 
 @jit
-def _cause(m: Machine, rounds: int) -> int:
-    k = m.kv
+def read_cause(k: Record, p: Record, now: int, rounds: int) -> int:
+    """What a cycle of a running operation is for; ``rounds``: those formed as it begins."""
     if k.taken:
         return causes.BUSY
-    if output_valid(k, m.p):
+    if output_valid(k, p):
         return causes.BACKPRESSURE
     if k.current < rounds:
-        return causes.HBM
-    return causes.DRAINING if k.scheduled <= m.total.now else causes.KV
+        return causes.KV if end_unknown(k, now, rounds) else causes.HBM
+    return causes.DRAINING if k.scheduled <= now else causes.KV
 
 
 @jit

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from skipopu.numerics.jit import announce_first_compilation
 from skipopu.numerics.kv_schedule import new_schedule
 from skipopu.program.context import Context
+from skipopu.program.status import WATCHDOG_CYCLES
 from skipopu.sim.dram import counters
 from skipopu.sim.error import DeadlockError
 from skipopu.sim.hbm import new_hbm
 from skipopu.sim.kv_stream_pass import KEY_AND_VALUE, READ, STREAM_TOTAL, Reader, read_pass
 from skipopu.sim.machine import COUNTS, KV, KvCache, new_ports, overlay_parameters, record
-from skipopu.sim.reference import WATCHDOG_CYCLES
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Cause, Traffic
 

@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.isa import COLUMN, Fields, Opcode
-from skipopu.program.program import Program
 from skipopu.sim.tile_source import AS_IS, CONSTANT_TILE, EVERY_TILE, FIRST_BLOCK, KV_TILE, NO_TILE, WEIGHT_TILE
 from skipopu.spec.npe import result_words, word_columns
 from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
@@ -12,18 +11,17 @@ from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
 Ints = NDArray[np.int64]
 
 
-def fill_loop_bounds(v: dict[str, Ints], f: Fields, program: Program, overlay: Overlay) -> None:
+def fill_loop_bounds(v: dict[str, Ints], f: Fields, overlay: Overlay) -> None:
     """Loop bounds of the matrix operations."""
     op = f[:, 0]
     for opcode, fill in ((Opcode.MATMUL, _matmul), (Opcode.ROUTE, _route)):
         at = op == opcode
         for name, value in fill(f[at], v["rows"][at], overlay).items():
             v[name][at] = value
-    head = overlay.head_storage(program.context.shape.dimensions.head_dim)
     group = f[:, COLUMN["group"]]
     for opcode, attend in ((Opcode.SCORES, _scores), (Opcode.CONTEXT, _context)):
         at = op == opcode
-        found = attend(head, v["rounds"][at], v["pairs"][at], v["rows"][at] * group[at], overlay)
+        found = attend(f[at], v["rounds"][at], v["rows"][at] * group[at], overlay)
         for name, value in found.items():
             v[name][at] = value
     v["operand"] = np.where((op == Opcode.CONTEXT) & (f[:, COLUMN["normalize"]] == 0), AS_IS, v["operand"])
@@ -31,6 +29,7 @@ def fill_loop_bounds(v: dict[str, Ints], f: Fields, program: Program, overlay: O
     at = np.isin(op, (Opcode.STATISTICS, Opcode.NORMALIZE))
     for name, value in _lane_pass(f[at], v["rows"][at], v["rounds"][at], overlay).items():
         v[name][at] = value
+    v["write_back"] = np.where((op == Opcode.NORMALIZE) | ((op == Opcode.MATMUL) & (v["operand"] == FIRST_BLOCK)), 1, 0)
     v["post"] = np.where(op == Opcode.MATMUL, f[:, COLUMN["post"]], 0)
     for name in ("statistics_rows", "slots", "words", "head_words", "round_blocks"):
         v[name] = np.maximum(v[name], 1)
@@ -87,8 +86,8 @@ def _route(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
     }  # fmt: skip
 
 
-def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    depth = np.full_like(rounds, head // o.pe_array.dot_length)
+def _scores(f: Fields, rounds: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    depth, pairs = f[:, COLUMN["k_tiles"]], f[:, COLUMN["pairs"]]
     packed = o.dataflow.packed_heads  # of a pair; alone, a head leaves half of the columns without keys
     tile = packed * o.pe_array.dot_length * FP16_BYTES
     words = result_words(packed * o.pe_array.columns // 2, o.npe.lanes, packed)
@@ -104,17 +103,15 @@ def _scores(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dic
     }  # fmt: skip
 
 
-def _context(head: int, rounds: Ints, pairs: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
-    fewest = -(-head // o.pe_array.columns)
-    parts = next(n for n in range(fewest, head + 1) if head % n == 0)
-    width = head // parts
-    tiles = 2 * pairs * parts  # of one round
+def _context(f: Fields, rounds: Ints, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
+    width = f[:, COLUMN["columns"]]
+    tiles = 2 * f[:, COLUMN["pairs"]] * f[:, COLUMN["operand"]]  # of one round: a head's V in parts
     return {
         "source": KV_TILE, "blocks": 1, "depth": rounds * tiles, "tile_rows": rows,
         "tile_bytes": width * FP16_BYTES, "pop_bytes": o.chunk_bytes,
         "feed_tiles": 1, "operand": EVERY_TILE, "operand_stages": o.npe.operand_latency,
         "results": rows * tiles * _slots(o, rounds), "slots": _slots(o, rounds),
-        "words": _words(o, np.full_like(rounds, width)),
+        "words": _words(o, width),
         "result_stages": o.result_latency,
     }  # fmt: skip
 

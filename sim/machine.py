@@ -18,14 +18,19 @@ from skipopu.sim.hbm import new_hbm
 from skipopu.sim.work import Work
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block, Cause, NpeWork, Part, Phase, Traffic
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_CHANNELS, Overlay
 
 MAX_PORTS = 64  # bound of dma.hbm_ports
 MAX_QUEUE = 64  # bound of sequencer.queue_depth
 HISTORY = 16  # cycles of arrival counts kept for the clock crossing; bound of dma.crossing_stages + 1
 OUTSTANDING = 64  # bound of dma.read_bursts and dma.write_bursts
+MOST_BURSTS = 64  # bound of dma.ddr_read_bursts and dma.ddr_write_bursts
+BEATS_WAITING = MOST_BURSTS * AXI3_BURST_BEATS
 MAX_ROWS = 8192  # bound of ifm.rows
 MAX_STATISTICS = 4096  # bound of npe.statistics_rows and of the rows of a block
+WRITES_AHEAD = 512  # cycles of the global buffer's write port that can be reserved; bound of both latencies of the NPE
+TILES_AHEAD = 32  # row tiles that kv_append has asked for and not written; bound of overlay.append_tiles
+ANNOUNCED = 128  # rounds formed and not yet asked for; bound of the RTL's FIFO
 IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
 Record = Any  # a NumPy record; Numba reads and writes its fields by name
@@ -33,11 +38,12 @@ Record = Any  # a NumPy record; Numba reads and writes its fields by name
 PARAMETERS = [
     "ports", "hbm_ratio", "chunk_bytes", "burst_chunks", "weight_chunks", "kv_chunks", "crossing_stages",
     "request_ticks", "read_bursts", "write_bursts",
-    "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "tile_bytes",
-    "read_ports", "read_stages", "ifm_rows", "broadcast_stages", "pe_latency",
-    "queue_depth", "fetch_instructions", "dispatch_stages",
+    "ddr_channels", "ddr_ticks", "ddr_cycles", "ddr_beats", "ddr_read_bursts", "ddr_write_bursts",
+    "tile_bytes",
+    "read_ports", "read_stages", "operand_latency", "result_latency", "ifm_rows", "broadcast_stages", "pe_latency",
+    "router_weights_latency", "queue_depth", "fetch_instructions", "dispatch_stages",
     "pair_bytes", "vector_bytes", "stride_bytes", "kv_base", "slots", "spread",
-    "kv_queue_depth", "round_queue", "kv_read_stages",
+    "kv_queue_depth", "round_queue", "kv_read_stages", "append_tiles",
     "program_address", "watchdog", "window_cycles",
 ]  # fmt: skip
 
@@ -46,6 +52,7 @@ ENGINES_STATE = [  # each [engine]
     ("ready", "i8", (len(ENGINES), MAX_QUEUE)),  # cycle in which the entry has passed dispatch
     ("head", "i8", (len(ENGINES),)),
     ("tail", "i8", (len(ENGINES),)),
+    ("left", "i8", (len(ENGINES),)),  # cycle in which an entry last left
     ("running", "i8", (len(ENGINES),)),  # 1 from the cycle in which the semaphores are met
     ("seen", "i8", (len(ENGINES),)),  # 1 once the head's issue cycle is noted
     ("blocked", "i8", (len(ENGINES),)),  # 1 when the head waits for a semaphore in this cycle
@@ -61,7 +68,10 @@ COUNTS = [
     ("npe", "i8", (len(NpeWork),)),
     ("window", "i8", (len(Traffic),)),  # bytes since the last multiple of window_cycles
 ]
-SEQUENCER = ["next", "requested", "fetched_beats", "halted", "cause"]
+SEQUENCER = [
+    "next", "requested", "fetched_beats", "halted", "cause",
+    ("history", "i8", (HISTORY,)),  # beats fetched, now and in the cycles before
+]  # fmt: skip
 DMA = [
     "chunk_bytes", "popped", "cause", "beats", "active",
     "goal",  # chunks to ask of every port, all operations so far
@@ -87,10 +97,27 @@ PORTS = [  # counts are cumulative
 ]  # fmt: skip
 LOAD = [
     "beats", "left", "gear", "requested", "popped", "tiles", "cause",
-    ("channel_beats", "i8", (2,)),
+    ("channel_beats", "i8", (DDR_CHANNELS,)),
     ("history", "i8", (HISTORY,)),
 ]  # fmt: skip
-STORE = ["tiles", "gear", "beats", "pushed_beats", "bursts", "cause"]
+STORE = [
+    "tiles", "beats", "pushed_beats", "cause",
+    "first_tile", "first_beat",  # tiles read, beats sent before this transfer
+    ("read_history", "i8", (HISTORY,)),  # tiles asked of the global buffer so far, now and in the cycles before
+]  # fmt: skip
+DDR_PORTS = [  # counts are cumulative
+    ("waiting", "i8", (DDR_CHANNELS, BEATS_WAITING)),  # beats delivered by the DRAM and not yet given: tag · 2 + last
+    ("delivered", "i8", (DDR_CHANNELS,)),
+    ("given", "i8", (DDR_CHANNELS,)),  # through the R channel
+    ("asked", "i8", (DDR_CHANNELS,)),  # cycle in which a read burst was last asked for
+    ("reads", "i8", (DDR_CHANNELS,)),  # read bursts asked for, ended, known to have ended
+    ("reads_ended", "i8", (DDR_CHANNELS,)),
+    ("reads_known", "i8", (DDR_CHANNELS,)),
+    "writes", "write_beats", "sent_beats",  # of each channel: bursts and beats asked for, beats sent
+    ("ends", "i8", (MOST_BURSTS,)),  # beats asked for with each burst
+    ("answered", "i8", (DDR_CHANNELS,)),  # write bursts acknowledged, known to be
+    ("writes_known", "i8", (DDR_CHANNELS,)),
+]  # fmt: skip
 KV = [
     "active", "executed", "decode", "valid", "value", "layer", "offset", "chunks", "cause",
     "scan_from",  # cycle in which the scheduler looks at its first token
@@ -99,6 +126,9 @@ KV = [
     "chunk",
     "pipeline",  # bit n: a chunk of every source stands behind stage n of the bank's read
     "taken",  # 1: KER takes the chunks at the output in this cycle
+    "ends",  # 1: the last chunks of the operation have left their sources
+    "announced_head", "announced_tail",  # of the ring of rounds that IFM has not been told of
+    ("announced_end", "i8", (ANNOUNCED,)),  # 1: all rounds of an operation are formed
     "pushed",  # port into whose fetch queue the scheduler put a token in this cycle, −1
     "filling",  # interleaved map: round that is gathered
     ("part_chunks", "i8", (MAX_PORTS,)),  # interleaved map: what each port has of the part of a vector that is read
@@ -112,27 +142,38 @@ KV = [
     ("popped", "i8", (MAX_PORTS,)),  # chunks
 ]  # fmt: skip
 APPEND = [
-    "row", "rows", "group",
-    "gear",  # bytes read and not yet pushed
-    "sent",  # bytes pushed of the piece of this row and group
-    "burst",  # bytes pushed of the burst that is being written
+    "layer", "value", "first", "end",  # the operation, and the tokens of its block
+    "tiles", "asked",  # row tiles to be read; asked of the global buffer
+    "chunks", "pushed",  # to be written; given to the ports
+    "row", "group",  # token and piece of the vectors that is written
+    "sent",  # bytes of it
+    "marks",  # bits of the bitmask still to be written
     "cause",
+    ("usable", "i8", (TILES_AHEAD,)),  # [tile modulo TILES_AHEAD]: cycle from which it can be written
 ]  # fmt: skip
 PE = [
-    "instruction", "tiles", "depth", "rows",  # the operation: its loop bounds
-    "tile", "row", "cause", "reads", "stream_tiles",
+    "instruction", "source",  # the operation, and where its tiles come from
+    "tiles", "depth", "rows", "dynamic",  # its loop bounds; 1: tiles are those of a K/V round, as many as announced
+    "began",  # cycle in which it was taken
+    "tile", "row", "ended", "cause", "stream_tiles",
     "lane_taken",  # 1: a tile passes the operand lanes
     "part",  # Part of the instruction that is at work or the next to be
     "following",  # of the one after it
 ]  # fmt: skip
+BUFFER = [
+    "reads",  # tiles read in this cycle
+    ("reserved", "i8", (WRITES_AHEAD,)),  # [cycle modulo WRITES_AHEAD]: 1: a tile or a part of one is written in it
+]  # fmt: skip
 # Ping-pong halves n & 1 have the first cycle in which they can be read or written.
 KER = [
-    "loaded",  # tiles
+    "loaded", "over",  # tiles; 1: with the operation's last
     "gear",  # bytes taken and not yet part of a whole tile
+    "used",  # bytes, of the chunk or constants at the stream's output, that are in tiles
     ("writable", "i8", (2,)),
 ]  # fmt: skip
 IFM = [
     "requested", "issued", "cause",  # rows of the operation
+    "announced", "ended",  # 1: a K/V round may be asked for; 1: no round follows
     "written",  # first cycle in which all tiles that were normalised on their way can be read again
     ("readable", "i8", (MAX_ROWS,)),  # [row]: first cycle in which it stands at the output
     ("taken", "i8", (MAX_STATISTICS,)),  # [statistics row]: cycle in which a tile of it was last asked for
@@ -189,8 +230,10 @@ class Machine(NamedTuple):
     dma: Record
     load: Record
     store: Record
+    ddr_ports: Record
     kv: Record
     append: Record
+    buffer: Record
     pe: Record
     ker: Record
     ifm: Record
@@ -214,7 +257,8 @@ def new_machine(program: Program, work: Work, overlay: Overlay, board: Board, wa
     return Machine(
         p=_parameters(program, overlay, board, watchdog, window), work=work, engines=record(ENGINES_STATE),
         sequencer=record(SEQUENCER), ports=ports, dma=dma, load=record(LOAD),
-        store=record(STORE), kv=kv, append=record(APPEND), pe=pe, ker=record(KER), ifm=ifm,
+        store=record(STORE), ddr_ports=new_ddr_ports(),
+        kv=kv, append=record(APPEND), buffer=record(BUFFER), pe=pe, ker=record(KER), ifm=ifm,
         psum=record(PSUM), npe=npe, total=total, counts=record(COUNTS),
         hbm=new_hbm(board, overlay.dma.hbm_ports), ddr=new_ddr(board),
     )  # fmt: skip
@@ -234,6 +278,13 @@ def new_ports(overlay: Overlay) -> tuple[Record, Record]:
     return ports, dma
 
 
+def new_ddr_ports() -> Record:
+    """Return idle ports of all DDR4 channels."""
+    ports = record(DDR_PORTS)
+    ports.asked[:] = -1
+    return ports
+
+
 def new_kv_cache(program: Program) -> KvCache:
     """Return the K/V cache of a program with nothing scheduled and an empty invariance buffer."""
     c, tokens = program.context, program.context.trace.tokens
@@ -250,12 +301,15 @@ def overlay_parameters(overlay: Overlay) -> Record:
         "burst_chunks": overlay.hbm_burst_chunks, "weight_chunks": d.weight_chunks, "kv_chunks": d.kv_chunks,
         "crossing_stages": d.crossing_stages, "request_ticks": d.request_ticks,
         "read_bursts": d.read_bursts, "write_bursts": d.write_bursts, "ddr_beats": d.ddr_beats,
+        "ddr_read_bursts": d.ddr_read_bursts, "ddr_write_bursts": d.ddr_write_bursts,
         "tile_bytes": overlay.tile_bytes, "read_ports": overlay.global_buffer.read_ports,
-        "read_stages": overlay.global_buffer.read_stages, "ifm_rows": overlay.ifm.rows,
+        "read_stages": overlay.global_buffer.read_stages, "operand_latency": overlay.npe.operand_latency,
+        "result_latency": overlay.result_latency, "ifm_rows": overlay.ifm.rows,
         "broadcast_stages": overlay.pe_array.broadcast_stages, "pe_latency": overlay.pe_latency,
+        "router_weights_latency": overlay.router_weights_latency,
         "queue_depth": s.queue_depth, "fetch_instructions": s.fetch_instructions,
         "dispatch_stages": s.dispatch_stages, "kv_queue_depth": b.queue_depth, "round_queue": b.round_queue,
-        "kv_read_stages": b.read_stages, "spread": b.map == "interleaved",
+        "kv_read_stages": b.read_stages, "append_tiles": overlay.append_tiles, "spread": b.map == "interleaved",
     }  # fmt: skip
     for name, value in values.items():
         found[name] = value

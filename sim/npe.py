@@ -6,16 +6,17 @@ it; the lower half binds it to the PE array's operations. Operands on their way 
 """
 
 from skipopu.numerics.jit import jit
-from skipopu.program.isa import Post
+from skipopu.program.isa import Opcode, Post
 from skipopu.sim import causes
 from skipopu.sim.engine import retire
+from skipopu.sim.global_buffer import can_read, can_write, read, reserve_write
 from skipopu.sim.machine import FAR, IN_FLIGHT, Machine, Record
 from skipopu.sim.psum import psum_ready, take_entry
 from skipopu.sim.scoreboard import row_free
 from skipopu.spec.ledger import NpeWork
 
 ENGINE = 5
-RESIDUAL = int(Post.RESIDUAL)  # an enumeration is none of Numba's types
+RESIDUAL, ROUTE = int(Post.RESIDUAL), int(Opcode.ROUTE)  # an enumeration is none of Numba's types
 
 
 @jit
@@ -98,7 +99,9 @@ def _send(m: Machine) -> int:
     if n.final and w[i].distance:
         n.taken[statistics_row(n, w[i].tile_rows, w[i].head_words)] = now
     if n.final and w[i].post == RESIDUAL:
-        m.pe.reads += 1
+        read(m, 1)
+    if n.final and w[i].opcode != ROUTE:
+        reserve_write(m, m.p.result_latency)
     m.counts.npe[NpeWork.WORDS] += 1
     if emit(n):
         next_row(n, w[i].results // w[i].slots, w[i].words // w[i].head_words, w[i].round_blocks)
@@ -113,27 +116,25 @@ def _obstacle(m: Machine) -> int:
     """What keeps the last pair's word: a residual needs a read port, statistics the row's tile before."""
     n, w = m.npe, m.work
     i = n.operation
-    if w[i].post == RESIDUAL and m.pe.reads == m.p.read_ports:
+    if w[i].post == RESIDUAL and not can_read(m, 1):
         return causes.ROWS
     if w[i].distance:
         row = statistics_row(n, w[i].tile_rows, w[i].head_words)
         if not row_free(n.taken, row, m.total.now, w[i].distance):
             return causes.DRAINING
+    if w[i].opcode != ROUTE and not can_write(m, m.p.result_latency):
+        return causes.BACKPRESSURE
     return causes.BUSY
 
 
 @jit
 def _receive(m: Machine) -> bool:
-    """Take an entry of the oldest finished column block; a block without any has only to be closed."""
+    """Take an entry of the oldest finished column block."""
     n, psum, now = m.npe, m.psum, m.total.now
     if not psum_ready(psum, now):
         return False
     half = psum.head & 1
     i = psum.operation[half]
-    if psum.slots[half] == 0:
-        if not n.full and take_entry(psum, now) and psum.last[half]:
-            _set_finish(m)
-        return False
     if not takes(n, m.work[i].slots):
         return False
     m.counts.npe[NpeWork.ENTRIES] += 1

@@ -15,7 +15,7 @@ def psum_free(psum: Record, now: int) -> bool:
 def close_block(psum: Record, now: int, latency: int, slots: int, last: int) -> None:
     """The last row of a block is issued: its half can leave once that row's sum is written and read back."""
     half = psum.tail & 1
-    psum.readable[half] = now + latency + (BLOCK_RAM_READ if latency else 0)
+    psum.readable[half] = now + latency + BLOCK_RAM_READ
     psum.slots[half] = slots
     psum.last[half] = last
     psum.tail += 1
@@ -29,10 +29,9 @@ def psum_ready(psum: Record, now: int) -> bool:
 
 @jit
 def take_entry(psum: Record, now: int) -> bool:
-    """Take one slot of the older half, if it has any; True when that leaves the half empty."""
+    """Take one slot of the older half; True when that leaves the half empty."""
     half = psum.head & 1
-    if psum.slots[half] > 0:
-        psum.slots[half] -= 1
+    psum.slots[half] -= 1
     if psum.slots[half] > 0:
         return False
     psum.writable[half] = now + 1

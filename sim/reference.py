@@ -8,18 +8,21 @@ from numpy.typing import NDArray
 from skipopu.numerics.jit import announce_first_compilation, jit
 from skipopu.program.macs import macs
 from skipopu.program.program import Program, validate_program
+from skipopu.program.status import WATCHDOG_CYCLES
 from skipopu.sim import causes
 from skipopu.sim.asked import asked_traffic
+from skipopu.sim.ddr_port import arrive_ddr
 from skipopu.sim.deadlock import blocked_instructions
 from skipopu.sim.dma import arrive, dma
 from skipopu.sim.dram import counters
 from skipopu.sim.engine import commit
 from skipopu.sim.error import DeadlockError, LimitError
+from skipopu.sim.global_buffer import begin_cycle
 from skipopu.sim.ifm import ifm
 from skipopu.sim.ker import ker
 from skipopu.sim.kv_append import kv_append
 from skipopu.sim.kv_buffer import kv_buffer
-from skipopu.sim.load import arrive_ddr, load
+from skipopu.sim.load import load
 from skipopu.sim.machine import KvCache, Machine, new_kv_cache, new_machine
 from skipopu.sim.npe import npe
 from skipopu.sim.pe_array import pe_array
@@ -33,7 +36,6 @@ from skipopu.spec.overlay import Overlay
 
 SLICE_CYCLES = 1 << 21  # between two looks at progress, interrupts and the window array
 WINDOW_CYCLES = 16384
-WATCHDOG_CYCLES = 100_000  # no instruction, row or beat moves for this long: a deadlock (DESIGN §3)
 
 Ints = NDArray[np.int64]
 RUNNING, FINISHED, DEADLOCKED = range(3)
@@ -44,7 +46,7 @@ def step(m: Machine, c: KvCache) -> None:
     """One core cycle. Memories first, then consumers before producers, so that a hand-over takes a cycle."""
     arrive(m)
     arrive_ddr(m)
-    m.pe.reads = 0
+    begin_cycle(m)
     store(m)
     kv_append(m, c)
     npe(m)
@@ -95,18 +97,20 @@ def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
 
 
 Progress = Callable[[int, int], None]
+Advance = Callable[[Machine, KvCache, Ints, int], int]
 
 
 def simulate(
     program: Program, overlay: Overlay, board: Board, *,
-    max_cycles: int | None = None, progress: Progress | None = None,
+    max_cycles: int | None = None, progress: Progress | None = None, advance: Advance = run_slice,
 ) -> Run:  # fmt: skip
     """Run a program on the overlay and return what was counted.
 
-    ``max_cycles`` bounds the run in core cycles; ``progress`` is called with (retired, all) instructions.
+    ``max_cycles`` bounds the run in core cycles; ``progress`` is called with (retired, all) instructions;
+    ``advance`` is `run_slice`, or that with an eye on every cycle.
     Raises DeadlockError with every blocked instruction and what it waits for, LimitError beyond the bound.
     """
-    validate_program(program.words)
+    validate_program(program.words, overlay)
     announce_first_compilation()
     work = resolve_work(program, overlay)
     m = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES)
@@ -115,7 +119,7 @@ def simulate(
     while True:
         cycles = SLICE_CYCLES if max_cycles is None else min(SLICE_CYCLES, max_cycles - int(m.total.now))
         windows = np.concatenate([windows, np.zeros((cycles // WINDOW_CYCLES + 2, len(Traffic)), np.int64)])
-        state = run_slice(m, c, windows, cycles)
+        state = advance(m, c, windows, cycles)
         if progress is not None:
             progress(int(m.total.retired), len(program))
         if state == FINISHED:

@@ -54,6 +54,7 @@ WORK = np.dtype(
         ("feed_tiles", "i8"),  # row tiles read together: 2 when two heads are packed
         ("operand", "i8"),
         ("operand_stages", "i8"),
+        ("write_back", "i8"),  # 1: tiles that were normalised go back to the global buffer
         ("operand_distance", "i8"),  # cycles between two tiles of a row whose statistics are taken, 0 without
         ("statistics_rows", "i8"),  # rows that take turns in that, at least 1
         ("results", "i8"),  # PSUM entries of a block, ``slots`` a row
@@ -94,7 +95,7 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
         values[name] = f[:, COLUMN[name]]
     _transfers(values, f)
-    fill_loop_bounds(values, f, program, overlay)
+    fill_loop_bounds(values, f, overlay)
     values["following"] = following(values["engine"], program.parts)
     values |= {name: np.full(n, -1, np.int64) for name in ("issue", "first", "last")}
     found = np.zeros(n, WORK).view(np.recarray)

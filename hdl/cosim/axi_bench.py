@@ -16,15 +16,15 @@ RESET_CYCLES = 8
 class AxiBench(ABC):
     """A block in its `Shell`, stepped a core cycle at a time; who inherits says what is driven and what is noted.
 
-    ``a`` : what the bench is given. ``beats``, ``bursts`` : as `new_axi_memory` takes them.
+    ``a`` : what the bench is given. ``beats``, ``bursts``, ``image`` : as `new_axi_memory` takes them.
     """
 
-    def __init__(self, dut: Any, a: Arrays, beats: int, bursts: int) -> None:
+    def __init__(self, dut: Any, a: Arrays, beats: int, bursts: int, image: int = 0) -> None:
         self.dut, self.ratio, ports = dut, int(a["ratio"]), int(a["ports"])
         self.clocks = Clocks(dut, self.ratio)
         self.flags = Flags(dut, a["flags_in"].tolist(), a["flags_out"].tolist())
         stalls = {name: a[f"stall_{name}"] for name in stall_names(ports)}
-        self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, beats, bursts)
+        self.memory = new_axi_memory(Board.load(str(a["board"])), ports, stalls, beats, bursts, image)
         self.axi = AxiPorts(dut, self.memory, self.flags)
 
     async def start(self) -> None:

@@ -8,8 +8,16 @@ taken before it, whenever their data come.
 
 from typing import Any
 
-from skipopu.hdl.cosim.axi_memory_contents import beat_key, promise, version, word
-from skipopu.hdl.cosim.axi_memory_rules import LAST, OUTSTANDING, UNASKED, break_rule, check_data, check_request
+from skipopu.hdl.cosim.axi_memory_contents import beat_key, found_word, promise, version
+from skipopu.hdl.cosim.axi_memory_rules import (
+    LAST,
+    OUTSTANDING,
+    TOO_MUCH,
+    UNASKED,
+    break_rule,
+    check_data,
+    check_request,
+)
 from skipopu.hdl.cosim.axi_memory_state import AR, AW, BURSTS, WORDS, AxiMemory, B, R, W
 from skipopu.numerics.jit import jit
 from skipopu.sim.dram import free_slots, push, tick
@@ -63,8 +71,11 @@ def _log(memory: AxiMemory, now: int, port: int, channel: int) -> None:
 def _promise_write(memory: AxiMemory, port: int, now: int) -> None:
     c = memory.ports[port]
     beats = c.beats[AW]
+    if c.promised + beats >= memory.log.shape[1]:
+        break_rule(memory, port, now, TOO_MUCH)
     for n in range(beats):
-        promise(memory, beat_key(port, c.address[AW] + n * HBM_BEAT_BYTES), c.promised + n)
+        if c.promised + n < memory.log.shape[1]:
+            promise(memory, beat_key(port, c.address[AW] + n * HBM_BEAT_BYTES), c.promised + n)
     if c.bursts_written > c.writes and c.written_beats[c.writes % BURSTS] != beats:
         break_rule(memory, port, now, LAST)
     c.promised += beats
@@ -130,7 +141,7 @@ def _give_data(memory: AxiMemory, port: int, may: int) -> None:
         return
     key = beat_key(port, c.read_address[slot] + beat * HBM_BEAT_BYTES)
     for place in range(WORDS):
-        c.r_data[place] = word(key, place) if found < 0 else memory.log[port, found, place]
+        c.r_data[place] = found_word(memory, key, found, place)
     c.beats_here -= 1
     c.beats_done += 1
     c.r_ID = c.read_ID[slot]

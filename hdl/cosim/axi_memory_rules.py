@@ -12,8 +12,9 @@ RULES = (
     "no more bursts are outstanding than the queue takes",
     "WLAST comes with the last beat of its burst",
     "W does not come before its AW stands there",
+    "no more is written than the work asks for",
 )
-NONE, AR_STABLE, AW_STABLE, SHAPE, OUTSTANDING, LAST, UNASKED = range(len(RULES))
+NONE, AR_STABLE, AW_STABLE, SHAPE, OUTSTANDING, LAST, UNASKED, TOO_MUCH = range(len(RULES))
 
 
 @jit

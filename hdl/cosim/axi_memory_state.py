@@ -52,8 +52,9 @@ class AxiMemory(NamedTuple):
     ports: Any  # records [port]
     stalls: NDArray[np.uint8]  # [port, channel, tick], 1 where the channel may move; repeats
     log: NDArray[np.uint64]  # [port, beat, word]: what W brought, in order
-    keys: NDArray[np.int64]  # hash table of the beats that were written: port and beat address, −1 none
-    beats: NDArray[np.int64]  # their last beat in the log
+    image: NDArray[np.uint64]  # [beat, word]: what stands there from the beginning
+    keys: NDArray[np.int64]  # hash table of the beats that have contents: port and beat address, −1 none
+    beats: NDArray[np.int64]  # their last beat in the log; of the image: −2 and down
     events: NDArray[np.int64]  # [event, EVENT]: bursts taken from AR, AW and W
     total: Any  # records [1]
 
@@ -63,15 +64,21 @@ def stall_names(ports: int) -> tuple[str, ...]:
     return tuple(f"{channel} {port}" for port in range(ports) for channel in CHANNELS)
 
 
-def new_axi_memory(board: Board, ports: int, stalls: Mapping[str, Pattern], beats: int, bursts: int) -> AxiMemory:
-    """Return an idle memory for at most ``beats`` beats written to a port, and ``bursts`` in all."""
-    size = 1 << (4 * ports * beats + 1).bit_length()
+def new_axi_memory(
+    board: Board, ports: int, stalls: Mapping[str, Pattern], beats: int, bursts: int, image: int = 0
+) -> AxiMemory:
+    """Return an idle memory for at most ``beats`` beats written to a port, and ``bursts`` in all.
+
+    ``image``: beats that have contents from the beginning; see `axi_memory_contents.preload`.
+    """
+    size = 1 << (4 * (ports * beats + image) + 1).bit_length()
     records = np.zeros(ports, PORT).view(np.recarray)
     records.w_since = -1
     return AxiMemory(
         dram=new_hbm(board, ports), ports=records,
         stalls=np.stack([stalls[name] for name in stall_names(ports)]).reshape(ports, len(CHANNELS), -1),
-        log=np.zeros((ports, beats + 1, WORDS), np.uint64), keys=np.full(size, -1, np.int64),
-        beats=np.zeros(size, np.int64), events=np.zeros((2 * bursts + 2 * BURSTS, len(EVENT)), np.int64),
+        log=np.zeros((ports, beats + 1, WORDS), np.uint64), image=np.zeros((image, WORDS), np.uint64),
+        keys=np.full(size, -1, np.int64), beats=np.zeros(size, np.int64),
+        events=np.zeros((2 * bursts + 2 * BURSTS, len(EVENT)), np.int64),
         total=np.zeros(1, TOTAL).view(np.recarray),
     )  # fmt: skip

@@ -1,11 +1,12 @@
 """AXI ports of the RTL under cocotb, answered by the AXI memory."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cocotb.handle import Immediate
 
 from skipopu.hdl.cosim.axi_memory import serve
-from skipopu.hdl.cosim.axi_memory_state import ANSWERS, AR, AW, WORDS, AxiMemory
+from skipopu.hdl.cosim.axi_memory_state import ANSWERS, AR, AW
 from skipopu.hdl.cosim.clocks import LEVELS
 from skipopu.hdl.cosim.flags import Flags
 from skipopu.spec.overlay import HBM_BEAT_BYTES
@@ -22,8 +23,11 @@ WORD = (1 << 64) - 1
 class AxiPort:
     """One port: what the RTL puts out goes to the memory's record, the answers come back."""
 
-    def __init__(self, dut: Any, number: int, memory: AxiMemory, flags: Flags) -> None:
-        name = f"hbm__{number}__"
+    def __init__(
+        self, dut: Any, number: int, memory: Any, flags: Flags, prefix: str, constants: Mapping[str, int]
+    ) -> None:
+        name = f"{prefix}__{number}__"
+        self._constants = constants
         self._number, self._dut, self._name = number, dut, name
         self._ar, self._aw, self._w, self._last = (flags.names_out.index(name + flag) for flag in FLAGS)
         self._ready = [flags.names_out.index(name + flag) for flag in READY]
@@ -59,7 +63,7 @@ class AxiPort:
         if valid:
             self._w_last[self._number] = flags >> self._last & 1
             data = self._w_data.value.to_unsigned()
-            self._sent[:] = [data >> 64 * place & WORD for place in range(WORDS)]
+            self._sent[:] = [data >> 64 * place & WORD for place in range(len(self._sent))]
 
     def answer(self) -> int:
         """Put the memory's data on the RTL's inputs; return its flags, in their places."""
@@ -75,15 +79,23 @@ class AxiPort:
     def has_constants(self, flags: int) -> bool:
         """Outputs that never change are what they must be."""
         ready = all(flags >> place & 1 for place in self._ready)
-        return ready and all(int(self._pin(name).value) == value for name, value in CONSTANTS.items())
+        return ready and all(int(self._pin(name).value) == value for name, value in self._constants.items())
 
 
 class AxiPorts:
-    """All ports ``hbm__<number>__`` of a block."""
+    """All ports ``<prefix>__<number>__`` of a block, answered by ``serve``: those of the HBM, if nothing else is said.
 
-    def __init__(self, dut: Any, memory: AxiMemory, flags: Flags) -> None:
-        self._memory, self._flags = memory, flags
-        self._ports = [AxiPort(dut, number, memory, flags) for number in range(len(memory.ports))]
+    ``memory`` : an `AxiMemory`, or one that has the same fields for what stands at its ports.
+    """
+
+    def __init__(
+        self, dut: Any, memory: Any, flags: Flags, prefix: str = "hbm", constants: Mapping[str, int] = CONSTANTS,
+        serve: Callable[[Any, int], None] = serve,
+    ) -> None:  # fmt: skip
+        self._memory, self._flags, self._serve = memory, flags, serve
+        self._ports = [
+            AxiPort(dut, number, memory, flags, prefix, constants) for number in range(len(memory.ports))
+        ]  # fmt: skip
 
     def tick(self, now: int) -> None:
         """Let the memory have its tick ``now``, after the edge that begins it, and set what answers."""
@@ -93,7 +105,7 @@ class AxiPorts:
         """Let the memory have its tick ``now``; return the flags that answer, and set only the other ports."""
         for port in self._ports:
             port.look(flags)
-        serve(self._memory, now)
+        self._serve(self._memory, now)
         found = 0
         for port in self._ports:
             found |= port.answer()

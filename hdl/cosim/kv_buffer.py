@@ -15,7 +15,7 @@ from skipopu.hdl.cosim.axi_memory_state import EVENT, stall_names
 from skipopu.hdl.cosim.bench import Arrays
 from skipopu.hdl.cosim.difference import Difference, first_difference
 from skipopu.hdl.cosim.kv_buffer_coverage import Coverage, coverage, missing
-from skipopu.hdl.cosim.kv_buffer_events import EVENTS, STREAMS
+from skipopu.hdl.cosim.kv_buffer_events import COLUMNS, EVENTS, STREAMS
 from skipopu.hdl.cosim.kv_buffer_model import Rounds, Simulated, simulate
 from skipopu.hdl.cosim.kv_buffer_outputs import expected_outputs, names_of_columns, read_outputs
 from skipopu.hdl.cosim.kv_buffer_rules import broken_rule
@@ -86,9 +86,9 @@ def _covered(overlay: Overlay, model: Simulated, transactions: int) -> Coverage:
 def _inputs(overlay: Overlay, block: Block, model: Simulated, stalls: dict[str, Pattern]) -> dict[str, Any]:
     """What the bench needs; its pins are the flags of ``block``."""
     return bench_inputs(kv_shape(overlay), model.sequences) | {
-        "expected": model.trace, "ratio": overlay.clock.hbm_ratio, "ports": overlay.dma.hbm_ports,
-        "flags_in": flag_names(block, In), "flags_out": flag_names(block, Out),
-        **{f"stall_{name}": pattern for name, pattern in stalls.items()},
+        "expected": model.trace, "drives": model.drives, "ratio": overlay.clock.hbm_ratio,
+        "ports": overlay.dma.hbm_ports, "flags_in": flag_names(block, In),
+        "flags_out": flag_names(block, Out), **{f"stall_{name}": pattern for name, pattern in stalls.items()},
     }  # fmt: skip
 
 
@@ -100,7 +100,7 @@ def _compare(overlay: Overlay, model: Simulated, found: Arrays) -> Difference | 
     if not found["constants"]:
         return Difference("cycle", len(model.trace), "AxBURST, AxSIZE, WSTRB, RREADY, BREADY", 1, 0)
     return (
-        first_difference("cycle", _bits(model.trace), _bits(found["trace"]), EVENTS)
+        first_difference("cycle", _columns(model.trace), _columns(found["trace"]), COLUMNS)
         or first_difference("AXI event", model.bursts, found["bursts"], EVENT)
         or first_difference("run", np.zeros((1, 1)), found["error"].reshape(1, 1), ("error",))
         or _different_output(overlay, model, found["outputs"])
@@ -108,8 +108,8 @@ def _compare(overlay: Overlay, model: Simulated, found: Arrays) -> Difference | 
     )
 
 
-def _bits(trace: NDArray[np.uint8]) -> NDArray[Any]:
-    return trace[:, None] >> np.arange(len(EVENTS), dtype=np.uint8) & 1
+def _columns(trace: NDArray[np.uint8]) -> NDArray[Any]:
+    return np.column_stack([trace[:, :1] >> np.arange(len(EVENTS), dtype=np.uint8) & 1, trace[:, 1]])
 
 
 def _different_output(overlay: Overlay, model: Simulated, payloads: NDArray[np.uint8]) -> Difference | None:

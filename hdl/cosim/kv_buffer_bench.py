@@ -10,7 +10,7 @@ from skipopu.hdl.cosim.axi_bench import AxiBench
 from skipopu.hdl.cosim.bench import Arrays, inputs, write_outputs
 from skipopu.hdl.cosim.dma_streams import words
 from skipopu.hdl.cosim.flags import Flags
-from skipopu.hdl.cosim.kv_buffer_events import DONE, OPERATION, OUTPUT
+from skipopu.hdl.cosim.kv_buffer_events import ANNOUNCED, ANNOUNCED_END, ANNOUNCEMENT, DONE, DRIVES, OPERATION, OUTPUT
 
 BURSTS = 1 << 12  # between two looks at the memory's log
 
@@ -19,24 +19,24 @@ class Work:
     """Sequence after sequence: write its bits, then offer its operations; the next one when all are done."""
 
     def __init__(self, dut: Any, flags: Flags, a: Arrays) -> None:
-        self.dut, self.stalls = dut, a["stall_operation"].tolist()
+        self.dut = dut
         self.payloads, self.writes = words(a["operations"]), a["writes"].tolist()
         self.sequences = iter(zip(a["sequences"].tolist(), words(a["settings"]), strict=True))
         self.last_write = self.last_operation = self.written = self.taken = self.done = 0
         self.offered = False
-        self.write, self.bit, self.valid = map(flags.names_in.index, ("mask_write", "mask_bit", "kv_operation__valid"))
+        self.write, self.bit = map(flags.names_in.index, ("mask_write", "mask_bit"))
         self.ready, self.over = map(flags.names_out.index, ("kv_operation__ready", "kv_done"))
 
-    def drive(self, cycle: int) -> int:
-        """This cycle's bit or operation; return the flags."""
+    def drive(self, offers: int) -> int:
+        """This cycle's bit or operation, if it ``offers`` one; return the flags of the bit."""
         if self.done == self.last_operation:
             self._next_sequence()
         if self.written < self.last_write:
             return self._write(*self.writes[self.written])
-        if not self.offered and self.taken < self.last_operation and self.stalls[cycle % len(self.stalls)]:
-            self.offered = True
+        if offers and not self.offered:
             self.dut.kv_operation__payload.set(Immediate(self.payloads[self.taken]))
-        return self.offered << self.valid
+        self.offered = bool(offers)
+        return 0
 
     def _next_sequence(self) -> None:
         """Bits and operations that will be over with this one."""
@@ -68,28 +68,37 @@ class Bench(AxiBench):
         a = inputs()
         super().__init__(dut, a, 0, BURSTS)
         self.work = Work(dut, self.flags, a)
-        self.takes, self.ready = a["stall_output"].tolist(), self.flags.names_in.index("kv_output__ready")
+        self.drives, self.drive_flags = a["drives"].tolist(), [self.flags.names_in.index(name) for name in DRIVES]
         self.valid, self.error = map(self.flags.names_out.index, ("kv_output__valid", "error"))
+        self.announced, self.end = map(self.flags.names_out.index, ("kv_announce__valid", "kv_announce__payload"))
         self.expected, self.bursts = a["expected"].tolist(), [self.memory.events[:0]]
-        self.trace: list[int] = []
+        self.trace: list[tuple[int, int]] = []
         self.outputs: list[bytes] = []
         self.output_bytes = len(dut.kv_output__payload) // 8 + 1
 
     def drive(self, cycle: int) -> int:
-        """Offer work, take the output or not."""
-        takes = int(self.takes[cycle % len(self.takes)])
-        return self.work.drive(cycle) | takes << self.ready
+        """Offer work, take the output and announcements or not."""
+        drive = self.drives[cycle]
+        flags: int = sum((drive >> bit & 1) << flag for bit, flag in enumerate(self.drive_flags))
+        return self.work.drive(drive & 1) | flags
 
     def note(self, cycle: int, flags: int) -> None:
         """See what moves in this cycle, and what leaves."""
-        found = self.work.note(flags)
-        if self.takes[cycle % len(self.takes)] and flags >> self.valid & 1:
+        found = self.work.note(flags) | self._announcement(cycle, flags)
+        if self.drives[cycle] >> 1 & 1 and flags >> self.valid & 1:
             found |= OUTPUT
             payload = self.dut.kv_output__payload.value.to_unsigned()
             self.outputs.append(payload.to_bytes(self.output_bytes, "little"))
-        self.trace.append(found)
+        self.trace.append((found, self.dut.kv_cause.value.to_unsigned()))
         if self.memory.total[0].events >= BURSTS:
             self.log()
+
+    def _announcement(self, cycle: int, flags: int) -> int:
+        if not flags >> self.announced & 1:
+            return 0
+        if not self.drives[cycle] >> 2 & 1:
+            return ANNOUNCED
+        return ANNOUNCED | ANNOUNCEMENT | (ANNOUNCED_END if flags >> self.end & 1 else 0)
 
     def log(self) -> None:
         """Take over the memory's log."""
@@ -115,6 +124,6 @@ async def kv_buffer(dut: Any) -> None:
     await bench.start()
     for cycle, expected in enumerate(bench.expected):
         await bench.cycle(cycle)
-        if bench.trace[cycle] != expected:
+        if bench.trace[cycle] != tuple(expected):
             break
     bench.finish()

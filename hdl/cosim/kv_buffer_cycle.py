@@ -5,10 +5,21 @@ from typing import Any
 from skipopu.hdl.axi import PORT_ADDRESS_BITS
 from skipopu.hdl.cosim.axi_memory import serve
 from skipopu.hdl.cosim.axi_memory_state import AR, AxiMemory
-from skipopu.hdl.cosim.kv_buffer_events import DONE, OPERATION, OUTPUT
+from skipopu.hdl.cosim.kv_buffer_events import (
+    ANNOUNCED,
+    ANNOUNCED_END,
+    ANNOUNCEMENT,
+    DONE,
+    OPERATION,
+    OUTPUT,
+)
+from skipopu.hdl.ker_bank import HALVES
 from skipopu.numerics.jit import jit
+from skipopu.sim import causes
 from skipopu.sim.hbm_port import KV, accept_read, begin_cycle, can_read, note_kv, request_tick, take_beat
 from skipopu.sim.kv_buffer import (
+    END,
+    NOTHING,
     begin_read,
     end_read,
     kv_address,
@@ -16,9 +27,12 @@ from skipopu.sim.kv_buffer import (
     kv_requested,
     no_room,
     output_valid,
+    read_cause,
     read_finished,
+    round_announced,
     schedule_token,
     stream_round,
+    take_announcement,
     waiting_entry,
 )
 from skipopu.sim.machine import MAX_PORTS, OUTSTANDING, KvCache
@@ -28,13 +42,18 @@ REQUESTS = [  # on the way to AR, [port] or [port, place]
     ("tick", "i8", (MAX_PORTS, OUTSTANDING)),  # in which it can stand at AR
     ("address", "i8", (MAX_PORTS, OUTSTANDING)), ("beats", "i8", (MAX_PORTS, OUTSTANDING)),
 ]  # fmt: skip
-PROGRESS = ["now", "first", "offered"]  # cycle; that of the sequence's first operation, at least; one is at the port
+PROGRESS = [
+    "now", "first", "offered",  # cycle; that of the sequence's first operation, at least; one is at the port
+    "moved",  # chunk sets taken of the operation
+    "heard",  # rounds of which the announcements were taken, since the end of an operation was announced
+    "unheard",  # operations whose end was not, with the running one
+]  # fmt: skip
 
 
 @jit
 def run_operation(
     p: Any, k: Any, c: KvCache, ports: Any, memory: AxiMemory, requests: Any, progress: Any, operation: Any,
-    last: bool, stalls: Any, trace: Any,
+    last: bool, stalls: Any, trace: Any, drives: Any,
 ) -> bool:  # fmt: skip
     """Step until the operation is done (true), or until the trace is full.
 
@@ -44,12 +63,42 @@ def run_operation(
         now = progress.now
         _arrive(p, ports, memory, requests, now)
         at = now % stalls.shape[1]
-        progress.offered |= stalls[0, at] == 1 and now >= progress.first and not (k.active and last)
-        trace[now] = _cycle(p, k, c, ports, requests, progress, operation, stalls[1, at] == 1, now)
+        events = _hear(k, progress, stalls[2, at])
+        may_offer = now >= progress.first and not (k.active and last) and progress.unheard < 2
+        progress.offered |= stalls[0, at] == 1 and may_offer
+        takes = stalls[1, at] == 1 and _may_take(k, progress)
+        drives[now] = progress.offered | takes << 1 | stalls[2, at] << 2
+        trace[now, 0] = events | _cycle(p, k, c, ports, requests, progress, operation, takes, now)
+        trace[now, 1] = k.cause
         progress.now += 1
-        if trace[now] & DONE:
+        if trace[now, 0] & DONE:
             return True
     return False
+
+
+@jit
+def _hear(k: Any, progress: Any, takes: int) -> int:
+    """Take an announcement or not; return the events."""
+    found = round_announced(k)
+    if found == NOTHING:
+        return 0
+    if not takes:
+        return ANNOUNCED
+    take_announcement(k)
+    progress.heard += 1
+    if found != END:
+        return ANNOUNCED | ANNOUNCEMENT
+    progress.heard = 0
+    progress.unheard -= 1
+    return ANNOUNCED | ANNOUNCEMENT | ANNOUNCED_END
+
+
+@jit
+def _may_take(k: Any, progress: Any) -> bool:
+    """KER loads the tiles of a round at most ``HALVES`` ahead of its announcement, and V behind the end of K."""
+    if k.value or progress.unheard != 1:
+        return progress.unheard == 0  # type: ignore[no-any-return]
+    return progress.moved // k.chunks < progress.heard + HALVES  # type: ignore[no-any-return]
 
 
 @jit
@@ -85,12 +134,14 @@ def _cycle(
     """A core cycle as `skipopu.sim.kv_buffer.kv_buffer` steps it; return its events."""
     if not k.active:
         return _offer(p, k, c, progress, operation, now)
+    rounds = c.schedule.s.rounds
+    k.taken = takes and output_valid(k, p)
+    k.cause = read_cause(k, p, now, rounds)
     if read_finished(k, c, now):
         end_read(k, c)
         return DONE
-    k.taken = takes and output_valid(k, p)
+    progress.moved += k.taken
     events = OUTPUT if k.taken else 0
-    rounds = c.schedule.s.rounds
     schedule_token(k, c, p, now)
     for port in range(p.ports):
         _request(p, k, c, ports, requests, port, now)
@@ -101,12 +152,14 @@ def _cycle(
 
 @jit
 def _offer(p: Any, k: Any, c: KvCache, progress: Any, operation: Any, now: int) -> int:
+    k.cause = causes.BUSY if progress.offered else causes.IDLE
     if not progress.offered:
         return 0
-    progress.offered = 0
+    progress.offered = progress.moved = 0
     executed, decode, value, layer, tokens, offset, chunks = operation
     begin_read(k, c, now, executed == 1, decode == 1, value, layer, tokens)
     k.offset, k.chunks = offset * p.chunk_bytes, chunks
+    progress.unheard += executed and not value
     return OPERATION
 
 

@@ -40,7 +40,8 @@ class Rounds:
 class Simulated:
     """All that happens, in the order of time."""
 
-    trace: NDArray[np.uint8]  # [cycle]: events
+    trace: NDArray[np.uint8]  # [cycle, (events, cause)]
+    drives: NDArray[np.uint8]  # [cycle]: what the core does
     bursts: NDArray[np.int64]  # [burst, EVENT]
     sequences: list[Sequence] = field(default_factory=list)
     rounds: list[list[Rounds]] = field(default_factory=list)  # of each operation of each sequence
@@ -56,7 +57,8 @@ def simulate(
         rounds.append(list(machine.run(sequence)))
         if len(sequences) >= LEAST and sum(map(len, machine.bursts)) >= bursts:
             break
-    return Simulated(machine.trace[: machine.progress.now], np.concatenate(machine.bursts), sequences, rounds)
+    now = machine.progress.now
+    return Simulated(machine.trace[:now], machine.drives[:now], np.concatenate(machine.bursts), sequences, rounds)
 
 
 class _Machine:
@@ -69,7 +71,8 @@ class _Machine:
         self.ports, _ = new_ports(overlay)
         self.memory = new_axi_memory(board, overlay.dma.hbm_ports, stalls, 0, BURSTS)
         self.stalls = np.stack([stalls[name] for name in STREAMS])
-        self.trace, self.bursts = np.zeros(0, np.uint8), [np.zeros((0, len(EVENT)), np.int64)]
+        self.trace, self.drives = np.zeros((0, 2), np.uint8), np.zeros(0, np.uint8)
+        self.bursts = [np.zeros((0, len(EVENT)), np.int64)]
 
     def run(self, sequence: Sequence) -> Iterator[Rounds]:
         """All operations of a sequence, the first when its bits are written."""
@@ -88,12 +91,16 @@ class _Machine:
     def _step(self, c: KvCache, operation: NDArray[np.int64], last: bool) -> None:
         began, done = self.progress.now, False
         while not done:
-            if self.progress.now - began > WATCHDOG and not self.trace[-WATCHDOG:].any():
+            if self.progress.now - began > WATCHDOG and not self.trace[-WATCHDOG:, 0].any():
                 raise SimulationError(f"the simulated KV buffer has stood still for {WATCHDOG} cycles")
             if self.progress.now == len(self.trace):
-                self.trace = np.concatenate([self.trace, np.zeros(SLICE + len(self.trace), np.uint8)])
+                self.trace, self.drives = _longer(self.trace), _longer(self.drives)
             records = (self.p, self.kv, c, self.ports, self.memory, self.requests, self.progress)
-            done = run_operation(*records, operation, last, self.stalls, self.trace)
+            done = run_operation(*records, operation, last, self.stalls, self.trace, self.drives)
+
+
+def _longer(table: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([table, np.zeros((SLICE + len(table), *table.shape[1:]), np.uint8)])
 
 
 def _rounds(c: KvCache, ports: int, banks: int) -> Rounds:

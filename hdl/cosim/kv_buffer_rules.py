@@ -27,9 +27,9 @@ Rounds = list[list[tuple[int, int]]]  # lane and token of each entry
 def broken_rule(shape: KvShape, work: Ordered[Sequence], found: Arrays) -> Difference | None:
     """Return the first operation that breaks a rule.
 
-    Every visible token comes once, from its own port or from the buffer, with the chunks of its vector in order and
-    every bit as the memory has it; V comes in the rounds of K; where the query does not execute nothing comes; the
-    buffer gives nothing in a first layer or in prefill.
+    Every visible token comes once, from its own port or from the buffer, with its number, the chunks of its vector in
+    order and every bit as the memory has it; the last chunk of an operation says so and no other; V comes in the rounds
+    of K; where the query does not execute nothing comes; the buffer gives nothing in a first layer or in prefill.
     """
     outputs, counts = read_outputs(found["outputs"], shape), _transfers(found["trace"])
     first, rounds, number = 0, Rounds(), 0
@@ -51,8 +51,8 @@ Wrong = tuple[str, int, int]  # what is wrong, what it must be, what it is
 
 def _transfers(trace: NDArray[np.uint8]) -> Iterator[int]:
     """Transfers of the output in each operation."""
-    moved = np.concatenate([[0], np.cumsum(trace & OUTPUT != 0)])
-    ends = moved[1:][trace & DONE != 0]
+    moved = np.concatenate([[0], np.cumsum(trace[:, 0] & OUTPUT != 0)])
+    ends = moved[1:][trace[:, 0] & DONE != 0]
     yield from np.diff(ends, prepend=0).tolist()
 
 
@@ -76,6 +76,8 @@ def _rounds(
 ) -> tuple[Rounds, Wrong | None]:
     """Tokens of each round, lane by lane."""
     rounds, (ports, chunks) = Rounds(), _origin(shape, part)
+    if part.end[:-1].any() or not part.end[-1:].all():
+        return rounds, ("the last chunks are the end", 1, 0)
     if len(part.mask) % o.chunks:
         return rounds, ("transfers of the last round", o.chunks, len(part.mask) % o.chunks)
     for first in range(0, len(part.mask), o.chunks):
@@ -89,6 +91,8 @@ def _rounds(
             token = visible.get((port, int(chunk[0])), -1)
             if token < 0 or (np.diff(chunk) != 1).any() or (ports[rows, lane] != port).any():
                 return rounds, (f"{what}, lane {lane} brings a visible token's vector", 1, 0)
+            if (part.tokens[rows, lane] != token).any():
+                return rounds, (f"{what}, lane {lane} brings token", token, int(part.tokens[first, lane]))
             if lane < shape.ports and lane != port:
                 return rounds, (f"{what}, lane {lane} is the port of token {token}", port, lane)
             rounds[-1].append((lane, token))

@@ -10,12 +10,13 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
 from skipopu.hdl.cosim.bench import inputs, write_outputs
+from skipopu.program.isa import Gate
 
 RESET_CYCLES = 2
 STREAMS = ("sums", "result_request", "operand_request")
 IDLE = (
     "result_operation__valid", "sums__valid", "operand_request__valid", "operand_start", "bias", "residual",
-    "rotary_write",
+    "rotary__valid",
 )  # fmt: skip
 KEPT = ("executed", "request", "result", "read", "probabilities", "normalized")
 
@@ -120,8 +121,9 @@ class Bench:
         dut.route.value = self.given["routes"].popleft()
         await self.results(routed)
         dut.operand_rows.value = self.given["routes"].popleft()
+        dut.lists__0__gate.value, dut.lists__0__mask.value = int(Gate.ATTENTION), mask
         await self.tick()
-        self.found["executed"].append(int(dut.executed.value))
+        self.found["executed"].append(int(dut.lists__0__executed.value))
         if not rows:
             return
         await self.results(scores)

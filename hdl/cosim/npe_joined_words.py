@@ -8,6 +8,7 @@ from amaranth.lib import data
 from numpy.typing import NDArray
 
 from skipopu.hdl.cosim.npe_joined_stimulus import HEADS, TILES, RowBlock
+from skipopu.hdl.cosim.npe_results_words import entry_words
 from skipopu.hdl.npe.npe import ROWS
 from skipopu.hdl.npe.operand_operation import OPERAND_OPERATION, Mode, Statistics
 from skipopu.hdl.npe.result_operation import lanes_of, operation_layout
@@ -34,7 +35,7 @@ def bench_inputs(work: Sequence[RowBlock], overlay: Overlay) -> dict[str, Any]:
         "blocks": [_counts(b) for b in work],
         "operations": _bytes(word for b in work for word in _operations(b, overlay)),
         "routes": _bytes(word for b in work for word in _routes(b, overlay)),
-        "sums": _rows(_sums(work).astype(f"u{FORMATS[overlay.psum.format].bits // BITS}")),
+        "sums": np.concatenate([entry_words(sums) for b in work for sums in _sums(b, overlay)]),
         "visible": np.concatenate([_visible(b) for b in work]),
         "requests": _bytes(word for b in some for word in _requests(b)),
         "tiles": _rows(np.concatenate([b.x.reshape(-1, dot) for b in some])),
@@ -44,8 +45,11 @@ def bench_inputs(work: Sequence[RowBlock], overlay: Overlay) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sums(work: Sequence[RowBlock]) -> Numbers:
-    return np.concatenate([s.reshape(-1, s.shape[-1]) for b in work for s in (b.logits, b.scores)])
+def _sums(b: RowBlock, overlay: Overlay) -> Iterator[Numbers]:
+    """Of either operation, [blocks, rows, slots, columns]; there may be no scores."""
+    for sums in (b.logits[None], b.scores):
+        if sums.size:
+            yield sums.astype(f"u{FORMATS[overlay.psum.format].bits // BITS}")
 
 
 def _rows(numbers: Numbers) -> NDArray[np.uint8]:
@@ -77,12 +81,12 @@ def _visible(b: RowBlock) -> NDArray[np.uint8]:
 def _operations(b: RowBlock, overlay: Overlay) -> Iterator[int]:
     layout, rows = operation_layout(overlay), len(b.executed)
     slots = b.logits.shape[1]
-    same = {"slots": slots, "round_blocks": 1, "rotary_words": 1}
-    yield _word(layout, {"rows": len(b.logits), "blocks": 1, "words": 1, "route": 1} | same)
+    same = {"slots": slots, "round_blocks": 1, "rotary_words": 1, "rotary_stride": 1}
+    yield _word(layout, {"rows": len(b.logits), "list_rows": len(b.logits), "words": 1, "route": 1} | same)
     if not rows:
         return
     gated = {"gate": int(Gate.ATTENTION), "mask": b.mask, "bank": b.mask}
-    scores = {"rows": rows, "blocks": len(b.scores), "words": HEADS, "split": 1, "masked": 1, "statistics": 1}
+    scores = {"rows": rows, "list_rows": rows, "words": HEADS, "split": 1, "masked": 1, "statistics": 1}
     yield _word(layout, scores | same | gated)
     plain = {"rows": rows, "heads": 1, "parts": 1}
     probability = {"mode": Mode.PROBABILITY, "depth": len(b.scores) * HEADS, "heads": HEADS, "bank": b.mask}

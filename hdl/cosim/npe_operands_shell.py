@@ -6,6 +6,7 @@ from amaranth.hdl import Module
 from amaranth.lib import data
 from amaranth.lib.wiring import In, connect, flipped
 
+from skipopu.hdl.cosim.npe_operands_words import listed
 from skipopu.hdl.npe.operand_path import OperandPath
 from skipopu.hdl.npe.row_statistics import RowStatistics
 from skipopu.hdl.verilog import Block, place
@@ -58,6 +59,7 @@ class NpeOperands(Block):
         path, statistics = place(m, "operand_path", self._path), place(m, "row_statistics", self._statistics)
         connect(m, flipped(self.request), path.request)
         connect(m, path.read, flipped(self.read))
+        m.d.comb += path.listed.eq(listed(path.operation.rows, path.request.payload.row)[: len(path.listed)])
         for name, member in self.signature.members.items():
             block = path if hasattr(path, name) else statistics
             if name in ("request", "read", "operand"):

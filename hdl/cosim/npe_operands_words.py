@@ -37,14 +37,20 @@ def requests(operation: Operation) -> NDArray[np.int64]:
     return payloads
 
 
+def listed(rows: Any, row: Any) -> Any:
+    """Return the row of the block at a place of the list: here the last one first."""
+    return rows - 1 - row
+
+
 def statistics_rows(work: Sequence[Operation]) -> NDArray[np.int64]:
-    """Return the row of the statistics that every request belongs to: of scores head · rows + row."""
+    """Return the row of the statistics that every request belongs to: of scores head · rows + row, else by the list."""
     return np.concatenate([np.tile(_statistics_rows(o), o.blocks) for o in work])
 
 
 def _statistics_rows(o: Operation) -> NDArray[np.int64]:
     tile, row = np.divmod(np.arange(o.requests // o.blocks), o.rows.tiles.shape[1])
     scores = o.statistics == Statistics.SCORES or o.mode == Mode.PROBABILITY
+    row = row if scores else listed(o.rows.tiles.shape[1], row)
     found: NDArray[np.int64] = row + scores * (tile // o.parts % o.rows.heads) * o.rows.tiles.shape[1]
     return found
 

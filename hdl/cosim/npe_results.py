@@ -18,7 +18,7 @@ from skipopu.hdl.cosim.npe_results_expected import REQUEST, WORD, Expected, expe
 from skipopu.hdl.cosim.npe_results_model import simulated_trace
 from skipopu.hdl.cosim.npe_results_shell import NpeResults
 from skipopu.hdl.cosim.npe_results_stimulus import Operation, Stimulus
-from skipopu.hdl.cosim.npe_results_words import fields, operation_words, packed, side_words
+from skipopu.hdl.cosim.npe_results_words import entry_words, fields, operation_words, side_words, transferred
 from skipopu.hdl.cosim.stalls import patterns
 from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.npe.result_operation import LOGITS, half_words, lanes_of, request_layout, single_words, word_layout
@@ -70,9 +70,9 @@ def cosimulate(
 def _inputs(
     work: Sequence[Operation], overlay: Overlay, rotary: NDArray[np.uint16], trace: NDArray[np.uint8]
 ) -> dict[str, Any]:
-    sums = [o.sums.reshape(-1, o.sums.shape[-1]) for o in work]
+    sums = np.concatenate([entry_words(o.sums) for o in work])
     return {
-        "operations": operation_words(work, overlay), "sums": packed(np.concatenate(sums)), "rotary": packed(rotary),
+        "operations": operation_words(work, overlay), "sums": sums, "rotary": transferred(rotary),
         "side": side_words(work), "row_latency": overlay.global_buffer.read_stages, "expected": trace,
     }  # fmt: skip
 

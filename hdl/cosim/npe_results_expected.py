@@ -18,7 +18,7 @@ from skipopu.spec.overlay import Overlay
 Table = NDArray[np.int64]
 FUNCTIONS: dict[int, str] = {int(post): post.name.lower() for post in Post}
 PLACE = ("row", "index", "block", "word", "head", "part")
-REQUEST = (*PLACE, "bias", "residual", "masked")
+REQUEST = (*PLACE, "last", "bias", "residual", "masked")
 WORD = (*PLACE, "last", "masked", "statistics", "statistics_row", "first_round")
 
 
@@ -60,7 +60,8 @@ def _places(o: Operation, overlay: Overlay) -> dict[str, Any]:
     statistics_row = block % o.round_blocks * (1 + o.split) * o.rows + head * o.rows + row
     same, last = np.ones(len(row), np.int64), np.arange(len(row)) == len(row) - 1
     return {
-        "row": row, "index": list_index(row), "block": block, "word": word, "head": head, "part": word % head_words,
+        "row": row, "index": list_index(row % o.list_rows), "block": block, "word": word, "head": head,
+        "part": word % head_words,
         "last": last, "masked": same * o.use.masked, "statistics": same * o.use.statistics,
         "statistics_row": statistics_row % (1 << statistics_bits(overlay)), "first_round": block < o.round_blocks,
         "bias": same * o.bias, "residual": same * (o.use.function == Post.RESIDUAL),
@@ -77,7 +78,7 @@ def _words(
     residuals = o.residuals.reshape(-1, lanes) if o.use.function == Post.RESIDUAL else None
     found = numbers(flat, o.scale.reshape(-1, lanes), biases, residuals)
     position = (place["block"] * o.words + place["word"]) % o.rotary_words
-    angles = rotary[(place["index"] * o.rotary_words + position) % len(rotary)]
+    angles = rotary[(place["index"] * o.rotary_stride + position) % len(rotary)]
     found = apply_function(FUNCTIONS[o.use.function], found, angles[:, : lanes // 2], angles[:, lanes // 2 :])
     if o.use.masked:
         columns = np.ones(overlay.pe_array.columns, np.bool_)

@@ -25,7 +25,7 @@ class NpeResults(Block):
     Ports
     -----
     given : in, flags `GIVEN` · seen : out, flags `SEEN`
-    operation, sums, side, rotary_address, rotary_data : in; side: scales, biases, residuals, visible, from bit 0
+    operation, sums, side, rotary_address, rotary_data : in, words from DDR4; side: scales, biases, residuals, visible, from bit 0
     request : out, its payload · result : out, lanes, then the word's place · logits : out, four, then the row
 
     Timing
@@ -36,12 +36,12 @@ class NpeResults(Block):
     def __init__(self, *, overlay: Overlay) -> None:
         self._overlay = overlay
         block = ResultPath(overlay=overlay)
-        bits = {path: len(Value.cast(value)) for (path, *_), _, value in _flat(block)}
+        bits = {"__".join(map(str, path)): len(Value.cast(value)) for path, _, value in _flat(block)}
         super().__init__({
             "given": In(len(GIVEN)), "seen": Out(len(SEEN)),
-            "operation": In(len(Value.cast(block.operation.payload))), "sums": In(len(block.sums.payload)),
+            "operation": In(len(Value.cast(block.operation.payload))), "sums": In(len(Value.cast(block.sums.payload))),
             "side": In(sum(bits[name] for name in SIDE)),
-            "rotary_address": In(bits["rotary_address"]), "rotary_data": In(bits["rotary_data"]),
+            "rotary_address": In(bits["rotary__address"]), "rotary_data": In(bits["rotary__data"]),
             "request": Out(len(Value.cast(block.request.payload))),
             "result": Out(bits["result"] + bits["result_word"]), "logits": Out(bits["logits"] + bits["logits_row"]),
         })  # fmt: skip
@@ -60,9 +60,10 @@ class NpeResults(Block):
         m.d.comb += [
             block.operation.valid.eq(given[0]), block.sums.valid.eq(given[1]), block.request.ready.eq(given[2]),
             Value.cast(block.operation.payload).eq(_shown(given[0], values["operation"])),
-            block.sums.payload.eq(_shown(given[1], values["sums"])), Cat(inputs).eq(_shown(given[3], values["side"])),
-            block.rotary_write.eq(given[4]), block.rotary_address.eq(values["rotary_address"]),
-            Value.cast(block.rotary_data).eq(values["rotary_data"]),
+            Value.cast(block.sums.payload).eq(_shown(given[1], values["sums"])),
+            Cat(inputs).eq(_shown(given[3], values["side"])),
+            block.rotary.valid.eq(given[4]), block.rotary.address.eq(values["rotary_address"]),
+            block.rotary.data.eq(values["rotary_data"]),
             block.list_index.eq(list_index(block.list_row)),
             self.seen.eq(Cat(
                 block.operation.ready, block.sums.ready, block.request.valid, block.logits_valid, block.result_valid

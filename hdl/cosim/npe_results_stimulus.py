@@ -48,7 +48,9 @@ class Operation:
     words: int
     split: bool
     bias: bool
+    list_rows: int
     rotary_words: int
+    rotary_stride: int
     round_blocks: int
     sums: NDArray[Any]  # [blocks, rows, slots, columns], bits of the PSUM format
     scale: NDArray[np.uint32]  # [blocks, rows, T, W]
@@ -98,21 +100,23 @@ class Stimulus:
         words = result_words(pe.columns, lanes, 1 + split)
         words = int(rng.choice([1, words])) if kind == "route" else words
         rotary_words = int(rng.integers(1, 1 + min(MOST_ROTARY_WORDS, rotary_depth(self._overlay))))
-        rows = min(self._rows(), self._most_rows(kind, 1 + split, rotary_words))
+        rotary_stride = int(rng.integers(rotary_words, 1 + min(2 * rotary_words, rotary_depth(self._overlay))))
+        rows = min(self._rows(), self._most_rows(kind, 1 + split, rotary_stride))
+        list_rows = int(rng.choice([n for n in range(1, rows + 1) if rows % n == 0]))
         blocks = int(rng.integers(1, 2 + min(8, MOST_WORDS // (rows * words))))
         most = self._overlay.npe.statistics_rows // (rows * (1 + split)) if kind == "scores" else blocks
         some = int(rng.integers(1, 1 + min(most, blocks)))
         slots = int(rng.integers(1, 1 + self._overlay.psum.interleave))
         return Operation(
-            kind, rows, blocks, slots, words, split, bool(rng.integers(2)), rotary_words, int(rng.choice([1, some])),
-            *self._data((blocks, rows), slots, words),
+            kind, rows, blocks, slots, words, split, bool(rng.integers(2)), list_rows, rotary_words, rotary_stride,
+            int(rng.choice([1, some])), *self._data((blocks, rows), slots, words),
         )  # fmt: skip
 
     def _rows(self) -> int:
         most = int(self._rng.choice([rows for _, rows in ROWS], p=[share for share, _ in ROWS]))
         return most if self._rng.random() < EXTREME else int(self._rng.integers(1, 1 + most))
 
-    def _most_rows(self, kind: str, heads: int, rotary_words: int) -> int:
+    def _most_rows(self, kind: str, heads: int, rotary_stride: int) -> int:
         """Statistics are kept for few rows, and of one or two every tile has to wait for the one before.
 
         ROT has few, and the list's Gray code spreads them to a power of two.
@@ -121,7 +125,7 @@ class Stimulus:
             most = self._overlay.npe.statistics_rows // heads
             return int(self._rng.choice([min(FEW_ROWS, most), most]))
         if kind == "rope":
-            return 1 << (rotary_depth(self._overlay) // rotary_words).bit_length() - 1
+            return 1 << (rotary_depth(self._overlay) // rotary_stride).bit_length() - 1
         return ROWS[-1][1]
 
     def _data(self, rows: tuple[int, int], slots: int, words: int) -> tuple[NDArray[Any], ...]:

@@ -8,16 +8,33 @@ from amaranth.hdl import Shape
 from amaranth.lib import data
 from numpy.typing import NDArray
 
+from skipopu.hdl.constants_memory import WRITE_BYTES
 from skipopu.hdl.cosim.npe_results_stimulus import Operation
 from skipopu.hdl.npe.result_operation import operation_layout
 from skipopu.spec.overlay import Overlay
 
 Bytes = NDArray[np.uint8]
+LAST, END = 1, 2  # behind the sums: of the column block, of the operation
 
 
 def packed(numbers: NDArray[Any]) -> Bytes:
     """Return rows of numbers as rows of bytes, the first number lowest."""
     return np.ascontiguousarray(numbers).view(np.uint8).reshape(len(numbers), -1)
+
+
+def transferred(numbers: NDArray[Any]) -> Bytes:
+    """Return numbers as the words in which they come from DDR4."""
+    found = np.ascontiguousarray(numbers).view(np.uint8).reshape(-1)
+    return np.pad(found, (0, -len(found) % WRITE_BYTES)).reshape(-1, WRITE_BYTES)
+
+
+def entry_words(blocks: NDArray[Any]) -> Bytes:
+    """Return payloads of an operation's sums, ``blocks`` [blocks, rows, slots, columns]: numbers, then the flags."""
+    sums = packed(blocks.reshape(-1, blocks.shape[-1]))
+    flags = np.zeros((len(blocks), len(sums) // len(blocks)), np.uint8)
+    flags[:, -1] = LAST
+    flags[-1, -1] = LAST | END
+    return np.concatenate([sums, flags.reshape(-1, 1)], axis=1)
 
 
 def operation_words(operations: Sequence[Operation], overlay: Overlay) -> Bytes:
@@ -29,7 +46,7 @@ def operation_words(operations: Sequence[Operation], overlay: Overlay) -> Bytes:
 
 
 def _fields(o: Operation) -> dict[str, int]:
-    same = ("rows", "blocks", "slots", "words", "split", "bias", "rotary_words", "round_blocks")
+    same = ("rows", "slots", "words", "split", "bias", "list_rows", "rotary_words", "rotary_stride", "round_blocks")
     use = {name: int(getattr(o.use, name)) for name in ("function", "masked", "statistics", "route")}
     return {name: int(getattr(o, name)) for name in same} | use
 

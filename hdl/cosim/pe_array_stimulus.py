@@ -1,87 +1,119 @@
-"""Random work for the PE array: operations, weights and rows, with every kind of FP16 number."""
+"""Random work for the PE array: operations on every kind of tile, with every kind of FP16 number."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from skipopu.hdl.cosim.pe_array_numbers import Halves, numbers
+from skipopu.hdl.cosim.pe_array_tiles import Tiles, constant_tiles, key_tiles, value_tiles, weight_tiles
+from skipopu.spec.ker_shape import LOGITS, KerShape, ker_shape
 from skipopu.spec.overlay import Overlay
+from skipopu.spec.tile_source import TileSource
 
-Halves = NDArray[np.uint16]
 MOST_TILES = 24  # of an operation
 ROWS = ((0.6, 4), (0.3, 16), (0.1, 64))  # share of the operations, rows at most
-SPECIALS = np.array([0x7C00, 0xFC00, 0x7E00, 0x7C01, 0xFFFF, 0x0000, 0x8000, 0x0001, 0x83FF, 0x7BFF], np.uint16)
+KINDS = {"weights": 0.4, "keys": 0.2, "values": 0.2, "constants": 0.15, "nothing": 0.05}  # share of the operations
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A matrix operation and its data."""
+    """A matrix operation and its data; column blocks of all rounds, B, one after the other."""
 
-    int4: bool
+    kind: str
     rows: int
     depth: int
-    blocks: int
-    activations: Halves  # [depth, rows, dot_length]
-    weights: NDArray[Any]  # [blocks, depth, columns, dot_length], int8 or FP16 bits
+    blocks: int  # of a round
+    turns: int
+    slots: int
+    tiles: Tiles
+    activations: Halves  # [B, depth, rows, dot_length]
+    second: Halves  # the same for the columns of a second head; that of the others where there is none
 
     @property
-    def tiles(self) -> int:
-        """Weight tiles."""
-        return self.blocks * self.depth
+    def source(self) -> TileSource:
+        """Where the tiles come from."""
+        return {
+            "weights": TileSource.WEIGHT, "keys": TileSource.KV, "values": TileSource.KV,
+            "constants": TileSource.CONSTANT, "nothing": TileSource.NO_TILE,
+        }[self.kind]  # fmt: skip
+
+    @property
+    def all_blocks(self) -> int:
+        """Column blocks of all rounds."""
+        return self.blocks * self.tiles.rounds
+
+    @property
+    def block_entries(self) -> int:
+        """Entries in which a column block leaves."""
+        return 0 if self.kind == "nothing" else self.turns * self.rows * self.slots
 
 
-def operations(overlay: Overlay, tiles: int, rng: np.random.Generator) -> list[Operation]:
-    """Return random operations of at least ``tiles`` tiles together."""
-    found: list[Operation] = []
-    while sum(o.tiles for o in found) < tiles:
-        found.append(_operation(overlay, rng))
-    return found
+class Stimulus:
+    """Draws operations of ``overlay``."""
+
+    def __init__(self, overlay: Overlay, rng: np.random.Generator) -> None:
+        self._overlay, self._rng = overlay, rng
+        self._shape: KerShape = ker_shape(overlay)
+
+    def operations(self, tiles: int) -> list[Operation]:
+        """Return random operations of at least ``tiles`` tiles together, some of every kind."""
+        found = [getattr(self, f"_{kind}")() for kind in KINDS]
+        while sum(o.all_blocks * o.depth for o in found) < tiles:
+            found.append(getattr(self, f"_{self._rng.choice(list(KINDS), p=list(KINDS.values()))}")())
+        return [found[k] for k in self._rng.permutation(len(found))]
+
+    def _weights(self) -> Operation:
+        depth = self._upto(MOST_TILES // 2)
+        blocks = self._upto(MOST_TILES // depth)
+        int4 = bool(self._rng.integers(2))
+        return self._operation("weights", depth, blocks, weight_tiles(self._shape, blocks, depth, int4, self._rng))
+
+    def _keys(self) -> Operation:
+        """A round's vectors are whole chunks."""
+        depth, rounds = self._upto(4), self._upto(5)
+        blocks = self._upto(2) * self._shape.key_segments
+        return self._operation("keys", depth, blocks, key_tiles(self._shape, rounds, blocks, depth, self._rng))
+
+    def _values(self) -> Operation:
+        shape = self._shape
+        chunks = self._upto(max(shape.columns // shape.chunk, 1))
+        width, entries = chunks * shape.value_part, self._overlay.psum.entries
+        turns = self._upto(min(3, entries // shape.value_segments)) * shape.value_segments
+        room = entries // turns  # for the slots of a row
+        rounds = self._upto(min(8, room) if room < self._overlay.psum.interleave else 8)
+        tiles = value_tiles(shape, rounds, turns, width, self._rng)
+        return self._operation("values", rounds * turns, 1, tiles, turns)
+
+    def _constants(self) -> Operation:
+        logits = int(self._rng.choice([n for n in LOGITS if n <= self._shape.columns]))
+        depth = self._upto(8)
+        return self._operation("constants", depth, 1, constant_tiles(self._shape, depth, logits, self._rng))
+
+    def _nothing(self) -> Operation:
+        depth = self._upto(6)
+        return self._operation("nothing", depth, 1, weight_tiles(self._shape, 1, depth, False, self._rng))
+
+    def _operation(self, kind: str, depth: int, blocks: int, tiles: Tiles, turns: int = 1) -> Operation:
+        psum, rng = self._overlay.psum, self._rng
+        slots = min(depth // turns, psum.interleave)
+        most = int(rng.choice([rows for _, rows in ROWS], p=[share for share, _ in ROWS]))
+        rows = self._upto(min(most, psum.entries // (turns * slots)))
+        activations = self._activations(kind, depth, rows, blocks * tiles.rounds)
+        second = self._activations(kind, depth, rows, len(activations)) if kind == "keys" else activations
+        packed = kind == "keys" and self._shape.heads > 1
+        return Operation(kind, rows, depth, blocks, turns, slots, tiles, activations, second if packed else activations)
+
+    def _activations(self, kind: str, depth: int, rows: int, blocks: int) -> Halves:
+        """Every column block has the same rows, but of keys: each is another head."""
+        own = blocks if kind == "keys" else 1
+        found = numbers((own, depth, rows, self._shape.dot_length), self._rng)
+        return np.broadcast_to(found, (blocks, *found.shape[1:]))
+
+    def _upto(self, most: int) -> int:
+        return int(self._rng.integers(1, 1 + most))
 
 
-def _operation(overlay: Overlay, rng: np.random.Generator) -> Operation:
-    pe, psum = overlay.pe_array, overlay.psum
-    depth = int(rng.integers(1, 1 + MOST_TILES // 2))
-    blocks = int(rng.integers(1, 1 + MOST_TILES // depth))
-    most = rng.choice([rows for _, rows in ROWS], p=[share for share, _ in ROWS])
-    rows = int(rng.integers(1, 1 + min(most, psum.entries // min(depth, psum.interleave))))
-    int4 = bool(rng.integers(2))
-    shape = (blocks, depth, pe.columns, pe.dot_length)
-    weights = rng.integers(-8, 8, shape).astype(np.int8) if int4 else _numbers(shape, rng)
-    return Operation(int4, rows, depth, blocks, _numbers((depth, rows, pe.dot_length), rng), weights)
-
-
-def _numbers(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    """FP16 bits of one kind."""
-    kinds: tuple[Callable[..., Halves], ...] = (_normal, _normal, _any_finite, _subnormal, _cancelling, _special)
-    return kinds[int(rng.integers(len(kinds)))](shape, rng)
-
-
-def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    scale = 2.0 ** rng.integers(-6, 4)
-    return (rng.standard_normal(shape) * scale).astype(np.float16).view(np.uint16)
-
-
-def _any_finite(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    bits = rng.integers(0, 0x7C00, shape) | rng.integers(0, 2, shape) << 15
-    return bits.astype(np.uint16)
-
-
-def _subnormal(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    bits = rng.integers(0, 0x800, shape) | rng.integers(0, 2, shape) << 15
-    return bits.astype(np.uint16)
-
-
-def _cancelling(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    """A few magnitudes, signs at random: sums near zero, and zero itself."""
-    few = rng.choice(np.array([0, 0x3C00, 0x3C01, 0x4000], np.uint16), shape)
-    signs: Halves = (rng.integers(0, 2, shape) << 15).astype(np.uint16)
-    return few | signs
-
-
-def _special(shape: tuple[int, ...], rng: np.random.Generator) -> Halves:
-    """Normal numbers with infinities, NaN, zeros and the edges of the format among them."""
-    rate = rng.choice([0.001, 0.01, 0.2])
-    mask = rng.random(shape) < rate
-    return np.where(mask, rng.choice(SPECIALS, shape), _normal(shape, rng))
+def tile_count(operations: Sequence[Operation]) -> int:
+    """Weight tiles of all operations."""
+    return sum(o.all_blocks * o.depth for o in operations)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from numpy.typing import ArrayLike
@@ -15,15 +15,18 @@ from skipopu.hdl.verilog import Block, emit
 class Testbench:
     """A built block. ``module`` is the bench's; waves go to the directory ``waves`` if there is one.
 
-    CosimError where the block does not build or the bench fails.
+    ``probes`` are signals of modules below that the bench sees too, (module, signal). CosimError where the
+    block does not build or the bench fails.
     """
 
     __test__ = False  # pytest: not a class of tests
 
-    def __init__(self, block: Block, module: str, *, waves: Path | None = None) -> None:
+    def __init__(
+        self, block: Block, module: str, *, waves: Path | None = None, probes: Sequence[tuple[str, str]] = ()
+    ) -> None:
         began = time.perf_counter()
         self._top, self._module, self._waves = block.module, module, waves
-        self._program = build(emit(block), self._top, waves=waves is not None)
+        self._program = build(emit(block), self._top, probes=probes, waves=waves is not None)
         self._built = time.perf_counter()
         self.build_seconds = self._built - began
 

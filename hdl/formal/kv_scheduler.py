@@ -26,7 +26,7 @@ from skipopu.hdl.formal.smtbmc_bench import Bench
 from skipopu.hdl.kv_layout import KvShape
 
 FETCH = {"kv_chunks": 4, "burst_chunks": 2}
-UNUSED = {"read_stages": 1, "rounds": 2, "rows": 2}  # of what is not here
+UNUSED = {"read_stages": 1, "announcements": 1, "rounds": 2, "rows": 2}  # of what is not here
 CHUNK_BYTES, SLOTS = 64, 2  # of tiny; tokens of a bank, with K and V of a chunk
 
 

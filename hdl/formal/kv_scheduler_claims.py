@@ -36,6 +36,7 @@ def _queues(shape: KvShape) -> dict[str, str]:
         "no waiting queue underflows": f"!({' || '.join(empty)})",
         "no fetch queue overflows; one is written at a time": "!(fetch & fetch_full) && !(fetch & (fetch - 1))",
         "the round queue does not overflow": "!(write && rounds_full)",
+        "the end is told while it is busy, not with a round": "!over || (busy && !write)",
     }
 
 

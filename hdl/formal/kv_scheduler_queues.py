@@ -53,6 +53,7 @@ def queue_bench(depth: int) -> Bench:
         claims={
             "it is full with as many entries as its depth, empty with none":
                 f"full == (there == {depth}) && empty == (there == 0) && there <= {depth}",
+            "more tells of a second entry": "more == (there > 1)",
             "order and data are kept: an entry is the head when those before it are read":
                 "!(followed && before_it == 0) || head == value",
         },

@@ -4,7 +4,7 @@ from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from skipopu.hdl.npe.operand_path import OperandPath
 from skipopu.hdl.npe.result_operation import LOGITS, lanes_of
@@ -12,21 +12,26 @@ from skipopu.hdl.npe.result_path import ResultPath
 from skipopu.hdl.npe.row_statistics import RowStatistics, tile_lanes, tile_layout
 from skipopu.hdl.pipeline import delayed, named
 from skipopu.hdl.router import RouterPath, route_layout
+from skipopu.hdl.row_list import GATES
 from skipopu.hdl.tile_loop import ROW_BITS
 from skipopu.hdl.verilog import Block, place
 from skipopu.numerics.softmax import NEGATIVE_INFINITY
-from skipopu.program.isa import Gate
+from skipopu.program.isa import ENGINES, WIDTH, Gate
 from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import Overlay
 
 # ports of a part that are the NPE's own under the same name
 RESULT_PORTS = (
-    "sums", "scale", "bias", "residual", "visible", "rotary_write", "rotary_address", "rotary_data",
-    "result_valid", "result", "result_word",
+    "sums", "scale", "bias", "residual", "visible", "rotary",
+    "result_valid", "result", "result_word", "pair_full", "pair_final",
 )  # fmt: skip
 OPERAND_PORTS = ("read", "number", "gamma", "beta", "row_valid", "row", "write_back_valid", "write_back")
 ROUTER_PORTS = ("mask_write", "mask_row", "mask_token", "mask_bit", "bit_mask", "bit_row", "row_bits")
 STATISTICS_PORTS = ("share", "epsilon")
+# what an engine asks of the lists
+LIST = Signature({
+    "gate": Out(range(len(Gate))), "mask": Out(1), "rows": Out(WIDTH["rows"]), "executed": In(ROW_BITS),
+})  # fmt: skip
 ROWS = data.StructLayout({"gate": range(len(Gate)), "mask": 1})  # which list of executed rows an operation follows
 
 
@@ -43,26 +48,28 @@ class Npe(Block):
     Ports
     -----
     result_operation : in, stream of `operation_layout`: what happens to the sums of a matrix operation
-    sums : in, stream of PSUM entries, all columns
+    sums : in, stream of PSUM entries, all columns; ``end`` marks the last one of an operation
     result_request : out, stream: a word of results wants its side data; index is the row of the block
     scale, bias, residual, visible : in, side data of a lane each, ``read_stages`` after the request
-    rotary_write, rotary_address, rotary_data : in, words of the ROT buffer, cosines below sines
+    rotary : in, `word_write`, for the ROT buffer: of each of its words the cosines below the sines
     result_valid : out, a word of results is there
     result, result_word : out, the word, and where it belongs
+    pair_full, pair_final : out, sums stand at the adders; they are the last ones of their row
     route : in, `route_layout`, of the route operation whose first row is requested in this cycle
     mask_write, mask_row, mask_token, mask_bit : out, to `Bitmask`: a layer's attention of a token executes
     operand_operation : in, `OPERAND_OPERATION`, steady from its first request until its last row has left
     operand_rows : in, steady like it: gate and mask of the list of executed rows that it follows
     operand_start : in, first cycle of an operand operation is the one after
     operand_request : in, stream, IFM's, in the order of the loop nest; row counts the executed rows
-    executed : out, rows in the list of ``operand_rows``
+    lists : in, of each engine, which list of executed rows it asks for, and the rows of its block; answered in the same
+        cycle: ``executed``, rows in that list
     bit_mask, bit_row : in, a mask register and a row of the block
     row_bits : out, the row's bits in it, attention's lowest, in the same cycle
     read : out, stream to the global buffer: a request that is granted
     read_index : out, beside it: the row of the block
     number, gamma, beta : in, a row tile and what it is normalised by, ``read_stages`` after the grant
     row_valid, row : out, to IFM, in the order of the requests
-    write_back_valid, write_back, write_back_index : out, ``row`` is to be written back there; the row of the block
+    write_back_valid, write_back : out, ``row`` is to be written back there
     share, epsilon : in, FP32, 1/D and ε of the rows whose squares are summed
 
     Timing
@@ -91,7 +98,7 @@ class Npe(Block):
             "route": In(route_layout(overlay)),
             "operand_operation": operands["operation"], "operand_start": operands["start"],
             "operand_request": operands["request"], "operand_rows": In(ROWS),
-            "read_index": Out(ROW_BITS), "write_back_index": Out(ROW_BITS), "executed": Out(ROW_BITS),
+            "read_index": Out(ROW_BITS), "lists": In(LIST).array(len(ENGINES)),
             **{
                 name: block.signature.members[name]
                 for block, names in self._shared for name in names if name in block.signature.members
@@ -168,16 +175,21 @@ class Npe(Block):
 
     def _lists(self, m: Module, results: Any, operands: Any, router: Any) -> None:
         """Executed rows by their number: on the way out, on the way in."""
-        o = self._overlay
         m.d.comb += [
             router.result.gate.eq(results.list_gate), router.result.mask.eq(results.list_mask),
             router.result.position.eq(results.list_row), results.list_index.eq(router.result.row),
             router.operand.gate.eq(self.operand_rows.gate), router.operand.mask.eq(self.operand_rows.mask),
             router.operand.position.eq(self._position()), self.read_index.eq(router.operand.row),
-            self.executed.eq(router.operand.count),
+            operands.listed.eq(router.operand.row),
         ]  # fmt: skip
-        way = o.global_buffer.read_stages + o.npe.operand_latency
-        m.d.comb += self.write_back_index.eq(delayed(m, named(m, router.operand.row, "list_row"), way, "list_row"))
+        for asked in self.lists:
+            counts = [router.counts[GATES.index(gate)] for gate in GATES]
+            with m.Switch(asked.gate):
+                with m.Case(Gate.ALL):
+                    m.d.comb += asked.executed.eq(asked.rows)
+                for gate, count in zip(GATES, counts, strict=True):
+                    with m.Case(gate):
+                        m.d.comb += asked.executed.eq(count[asked.mask])
 
     def _position(self) -> Value:
         """Number of the row that IFM wants among the executed ones."""

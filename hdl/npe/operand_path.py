@@ -15,7 +15,7 @@ from skipopu.hdl.npe.row_statistics import tile_lanes, tile_layout
 from skipopu.hdl.npe.scoreboard import Scoreboard
 from skipopu.hdl.npe.statistics_row import StatisticsRow
 from skipopu.hdl.pipeline import delayed, named
-from skipopu.hdl.tile_loop import ROW_REQUEST
+from skipopu.hdl.tile_loop import ROW_BITS, ROW_REQUEST
 from skipopu.hdl.verilog import Block, place
 from skipopu.numerics.softmax import NEGATIVE_INFINITY
 from skipopu.spec.number_format import FP16
@@ -36,7 +36,7 @@ class OperandPath(Block):
     -----
     operation : in, `OPERAND_OPERATION`, steady from its first request until its last row has left
     start (1) : in, first cycle of an operation is the one after
-    request : in, stream of `ROW_REQUEST`, IFM's, in the order of the loop nest
+    request : in, stream of `ROW_REQUEST`, IFM's, in the order of the loop nest · listed : in, its row of the block
     read : out, stream of `ROW_REQUEST`, to the global buffer: a request that is granted moves on both
     number, gamma, with ``npe.layer_norm`` beta : in, ``dot_length`` × FP16
     row_valid (1), row (``dot_length`` × FP16) : out, to IFM, in the order of the requests
@@ -58,7 +58,8 @@ class OperandPath(Block):
         rows = row_bits(overlay.npe.statistics_rows)
         requests = stream.Signature(ROW_REQUEST)
         super().__init__({
-            "operation": In(OPERAND_OPERATION), "start": In(1), "request": In(requests), "read": Out(requests),
+            "operation": In(OPERAND_OPERATION), "start": In(1), "request": In(requests), "listed": In(ROW_BITS),
+            "read": Out(requests),
             "number": In(numbers), "gamma": In(numbers), **({"beta": In(numbers)} if centred else {}),
             "row_valid": Out(1), "row": Out(numbers), "write_back_valid": Out(1), "write_back": Out(ROW_REQUEST),
             "tile_valid": Out(1), "tile": Out(tile_layout(overlay)),
@@ -98,7 +99,7 @@ class OperandPath(Block):
     def _grant(self, m: Module, granted: Value, tag: Any, written_back: Value) -> None:
         """The next request goes unless a tile before it is in the way."""
         operation, request = self.operation, self.request.payload
-        place_of = StatisticsRow(m, operation, request, self._npe.statistics_rows)
+        place_of = StatisticsRow(m, operation, request, self.listed, self._npe.statistics_rows)
         changes = (operation.mode != Mode.AS_IS) & (place_of.first_block | ~operation.first_block_only)
         m.d.comb += [
             tag.request.eq(request), tag.statistics_row.eq(place_of.row), tag.first.eq(place_of.first_tile),
@@ -110,7 +111,7 @@ class OperandPath(Block):
             place_of.advance()
         changed = self._outstanding(m, granted & tag.changes, written_back)
         unread = named(m, operation.first_block_only & ~place_of.first_block & changed, "not_yet_written_back")
-        free = named(m, self._statistics_free(m, granted, place_of.row) & ~unread, "free")
+        free = named(m, self._statistics_free(m, granted, place_of.turn) & ~unread, "free")
         m.d.comb += [
             self.read.valid.eq(self.request.valid & free), self.read.payload.eq(request),
             self.request.ready.eq(self.read.ready & free),

@@ -51,7 +51,7 @@ def statistics_bits(overlay: Overlay) -> int:
 def operation_layout(overlay: Overlay) -> data.StructLayout:
     """What happens to the sums of a matrix operation; every bound is at least 1."""
     return data.StructLayout({
-        "rows": ROW_BITS, "blocks": TILE_BITS,  # executed rows, column blocks
+        "rows": ROW_BITS,  # executed rows; of a tile, where sums take turns
         "slots": range(overlay.psum.interleave + 1),  # entries of a row
         "words": range(most_words(overlay) + 1),  # words in which a row leaves
         "split": 1,  # two packed heads: no word has columns of both
@@ -61,7 +61,9 @@ def operation_layout(overlay: Overlay) -> data.StructLayout:
         "route": 1,  # router logits instead of results
         "gate": range(len(Gate)), "mask": 1,  # the list of executed rows that it follows
         "bank": 1,  # of the statistics
-        "rotary_words": range(rotary_depth(overlay) + 1),  # words of a head
+        "list_rows": ROW_BITS,  # of the list; rows is a multiple: the list begins again, for each query head of a group
+        # words of a head in the ROT buffer, and from a row of the block to the next there
+        "rotary_words": range(rotary_depth(overlay) + 1), "rotary_stride": range(rotary_depth(overlay) + 1),
         "round_blocks": TILE_BITS,  # column blocks of a K/V round
     })  # fmt: skip
 
@@ -75,8 +77,8 @@ def _place(overlay: Overlay) -> dict[str, int]:
 
 
 def request_layout(overlay: Overlay) -> data.StructLayout:
-    """A word that asks to go, and which side data it needs besides scales."""
-    return data.StructLayout({**_place(overlay), "bias": 1, "residual": 1, "masked": 1})
+    """A word that asks to go, and which side data it needs besides scales; the operation's last one."""
+    return data.StructLayout({**_place(overlay), "last": 1, "bias": 1, "residual": 1, "masked": 1})
 
 
 def word_layout(overlay: Overlay) -> data.StructLayout:

@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from skipopu.hdl.constants_memory import word_write
 from skipopu.hdl.npe.result_lanes import ResultLanes
 from skipopu.hdl.npe.result_operation import (
     LOGITS,
@@ -24,12 +25,13 @@ from skipopu.hdl.npe.slot_pairs import SlotPairs
 from skipopu.hdl.npe.slot_sum import SlotSum
 from skipopu.hdl.npe.word_select import WordSelect, inside
 from skipopu.hdl.pipeline import delayed, named
+from skipopu.hdl.psum import result_layout
 from skipopu.hdl.tile_loop import ROW_BITS
 from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import Gate
 from skipopu.spec.npe import slot_levels
 from skipopu.spec.number_format import FORMATS
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import FP16_BYTES, Overlay
 
 
 class ResultPath(Block):
@@ -42,15 +44,17 @@ class ResultPath(Block):
     Ports
     -----
     operation : in, stream of `operation_layout`, looked at while valid, ready with the operation's last entry
-    sums : in, stream of PSUM entries, all columns, in the order of operations, column blocks, rows, slots
+    sums : in, stream of PSUM entries, all columns, in the order of operations, column blocks, rows, slots; ``end``
+        marks the last one of an operation
     request : out, stream of `request_layout`: the last pair's word of a row goes; its side data are wanted
     list_row, list_gate, list_mask : out, number of that row among the executed ones, and which list says so
     list_index : in, in the same cycle: which row of the block that is
     scale (FP32), bias, residual (FP16), visible (1) : in, a value a lane, ``read_stages`` after the request
-    rotary_write (1), rotary_address, rotary_data : in, words of the ROT buffer, cosines below sines
+    rotary : in, `word_write`, for the ROT buffer: of each of its words the cosines below the sines
     logits_valid (1), logits, logits_row : out, the first columns' totals of a row of a route operation, FP32
     result_valid (1), result, result_word : out, a word of results, and where it belongs (`word_layout`)
     result_bank : out, of the statistics that its operation keeps
+    pair_full, pair_final (1) : out, sums stand at the adders; they are the last ones of their row
 
     Timing
     ------
@@ -65,14 +69,16 @@ class ResultPath(Block):
         entry_bits = overlay.pe_array.columns * FORMATS[overlay.psum.format].bits
         self._word = word_layout(overlay)
         super().__init__({
-            "operation": In(stream.Signature(operation_layout(overlay))), "sums": In(stream.Signature(entry_bits)),
+            "operation": In(stream.Signature(operation_layout(overlay))),
+            "sums": In(stream.Signature(result_layout(entry_bits))),
             "request": Out(stream.Signature(request_layout(overlay))),
             "list_row": Out(ROW_BITS), "list_gate": Out(range(len(Gate))), "list_mask": Out(1),
             "list_index": In(ROW_BITS),
             "scale": In(single), "bias": In(half), "residual": In(half), "visible": In(self._lanes),
-            "rotary_write": In(1), "rotary_address": In(range(depth)), "rotary_data": In(half),
+            "rotary": In(word_write(depth * self._lanes * FP16_BYTES)),
             "logits_valid": Out(1), "logits": Out(single_words(LOGITS)), "logits_row": Out(ROW_BITS),
             "result_valid": Out(1), "result": Out(half), "result_word": Out(self._word), "result_bank": Out(1),
+            "pair_full": Out(1), "pair_final": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform: Any) -> Module:
@@ -97,6 +103,7 @@ class ResultPath(Block):
         self._outputs(m, asking.goes, total, summed, lanes)
         operation = pairs.pair.operation
         m.d.comb += [
+            self.pair_full.eq(pairs.full), self.pair_final.eq(pairs.pair.final),
             self.list_gate.eq(operation.gate), self.list_mask.eq(operation.mask),
             self.result_bank.eq(delayed(m, operation.bank, o.result_latency, "bank")),
         ]  # fmt: skip
@@ -149,14 +156,15 @@ class ResultPath(Block):
         o, n = self._overlay, self._overlay.npe
         address = place(m, "rotary_place", RotaryAddress(words=rotary_depth(o)))
         buffer = place(m, "rotary", RotaryBuffer(lanes=self._lanes, words=rotary_depth(o)))
+        connect(m, flipped(self.rotary), buffer.write)
         waiting = o.result_latency - n.function_stages - RotaryAddress.STEPS - RotaryBuffer.STEPS
         m.d.comb += [
             address.sent.eq(goes), address.index.eq(self._rotary_row()), address.word_last.eq(pairs.word_last),
             address.rotary_words.eq(pairs.pair.operation.rotary_words),
+            address.rotary_stride.eq(pairs.pair.operation.rotary_stride),
             address.last_row.eq(pairs.pair.last_row), address.last.eq(pairs.pair.last),
             buffer.read_address.eq(delayed(m, address.address, waiting, "rotary_place")),
-            buffer.write.eq(self.rotary_write), buffer.write_address.eq(self.rotary_address),
-            buffer.write_data.eq(self.rotary_data), lanes.cosines.eq(buffer.cosines), lanes.sines.eq(buffer.sines),
+            lanes.cosines.eq(buffer.cosines), lanes.sines.eq(buffer.sines),
         ]  # fmt: skip
 
     def _rotary_row(self) -> Value:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -25,13 +25,14 @@ class ResultRequest(Block):
     Ports
     -----
     full (1), word, word_last (1), pair : in, of `SlotPairs` · granted (1) : out, to it
-    list_row : out, executed row of the word · list_index : in, its row of the block
+    list_row : out, place of the word's row in the list · list_index : in, its row of the block
     request : out, stream of `request_layout`
     goes (1), travelling : out, a request fires, and what travels beside its word
 
     Timing
     ------
-    Combinational. Words of a statistics row are npe.softmax_distance cycles apart at least.
+    Combinational, but for the place in the list, which is counted.
+    Words of a statistics row are npe.softmax_distance cycles apart at least.
     """
 
     def __init__(self, *, overlay: Overlay) -> None:
@@ -55,7 +56,7 @@ class ResultRequest(Block):
         ]  # fmt: skip
         rested = self._rested(m, travelling.word)
         payload = self.request.payload
-        shared = ("row", "index", "block", "word", "head", "part", "masked")
+        shared = ("row", "index", "block", "word", "head", "part", "last", "masked")
         m.d.comb += [
             self.request.valid.eq(self.full & self.pair.final & rested), self.granted.eq(self.request.ready & rested),
             self.goes.eq(self.request.valid & self.request.ready),
@@ -69,13 +70,21 @@ class ResultRequest(Block):
         words = head_words(self._overlay)
         head = named(m, operation.split & (self.word >= words), "head")
         m.d.comb += [
-            self.list_row.eq(self.pair.row), place.row.eq(self.pair.row), place.index.eq(self.list_index),
+            self.list_row.eq(self._list_row(m, operation)),
+            place.row.eq(self.pair.row), place.index.eq(self.list_index),
             place.block.eq(self.pair.block), place.word.eq(self.word), place.head.eq(head),
             place.part.eq(self.word - Mux(head, words, 0)), place.last.eq(self.pair.last & self.word_last),
             place.masked.eq(operation.masked), place.statistics.eq(operation.statistics),
             place.statistics_row.eq(self.pair.statistics_row + self._other_head(head, operation)),
             place.first_round.eq(self.pair.first_round),
         ]  # fmt: skip
+
+    def _list_row(self, m: Module, operation: Any) -> Value:
+        """It begins again with every query head of a group."""
+        row = Signal(ROW_BITS, name="row_of_list")
+        with m.If(self.goes & self.word_last):
+            m.d.sync += row.eq(Mux(self.pair.last_row | (row == operation.list_rows - 1), 0, row + 1))
+        return row
 
     def _other_head(self, head: Value, operation: Any) -> Value:
         """The second head's statistics rows follow the first one's."""

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.npe.result_operation import most_words, operation_layout, pair_layout, statistics_bits
 from skipopu.hdl.pipeline import named
+from skipopu.hdl.psum import result_layout
 from skipopu.hdl.tile_loop import ROW_BITS, TILE_BITS
 from skipopu.hdl.verilog import Block
 from skipopu.spec.number_format import FORMATS
@@ -22,7 +23,6 @@ class _Loop(NamedTuple):
     block: Signal
     last_slot: Value
     last_row: Value  # of the column block
-    last: Value  # row of the operation
 
 
 class SlotPairs(Block):
@@ -35,7 +35,7 @@ class SlotPairs(Block):
     Ports
     -----
     operation : in, stream; looked at while valid, ready with the last entry of the operation
-    sums : in, stream of PSUM entries, all columns
+    sums : in, stream of PSUM entries, all columns; ``end`` says which is the operation's last
     granted (1) : in, a word of a row's last pair may go in this cycle; words of other pairs need nothing
     full (1), word, pair, a, b : out, there is a pair, its next word, what stands beside it, both entries
     sent (1), word_last (1) : out, that word goes in this cycle, and is the last one of the pair
@@ -51,7 +51,7 @@ class SlotPairs(Block):
         self._bits = overlay.pe_array.columns * FORMATS[overlay.psum.format].bits
         self._operation, self._pair = operation_layout(overlay), pair_layout(overlay)
         super().__init__({
-            "operation": In(stream.Signature(self._operation)), "sums": In(stream.Signature(self._bits)),
+            "operation": In(stream.Signature(self._operation)), "sums": In(stream.Signature(result_layout(self._bits))),
             "granted": In(1), "full": Out(1), "word": Out(range(most_words(overlay))), "pair": Out(self._pair),
             "a": Out(self._bits), "b": Out(self._bits), "sent": Out(1), "word_last": Out(1),
         })  # fmt: skip
@@ -60,15 +60,16 @@ class SlotPairs(Block):
         """A word leaves, then an entry is taken."""
         m = Module()
         operation, loop = self.operation.payload, self._loop(m)
+        end = named(m, self._end(), "end_of_operation")
         completes = named(m, loop.slot[0] | loop.last_slot, "completes")
-        taken = self._streams(m, completes, loop.last_slot & loop.last)
-        self._advance(m, loop, taken)
+        taken = self._streams(m, completes, end)
+        self._advance(m, loop, taken, end)
         self._words(m, taken & completes)
         self._entries(m, taken, completes, loop.slot[0])
-        base, first_round = self._statistics(m, operation, taken & loop.last_slot & loop.last_row, loop.last)
+        base, first_round = self._statistics(m, operation, taken & loop.last_slot & loop.last_row, end)
         beside = {
             "operation": operation, "row": loop.row, "block": loop.block, "pair": loop.slot >> 1,
-            "both": loop.slot[0], "final": loop.last_slot, "last_row": loop.last_row, "last": loop.last,
+            "both": loop.slot[0], "final": loop.last_slot, "last_row": loop.last_row, "last": end,
             "statistics_row": base + loop.row, "first_round": first_round,
         }  # fmt: skip
         pair = Signal(self._pair, name="beside", reset_less=True)
@@ -83,16 +84,20 @@ class SlotPairs(Block):
         slot = Signal(range(max(self._overlay.psum.interleave, 2)), name="slot")
         row, block = Signal(ROW_BITS, name="row"), Signal(TILE_BITS, name="block")
         last_row = named(m, row == operation.rows - 1, "last_row")
-        last = named(m, last_row & (block == operation.blocks - 1), "last_of_operation")
-        return _Loop(slot, row, block, named(m, slot == operation.slots - 1, "last_slot"), last_row, last)
+        return _Loop(slot, row, block, named(m, slot == operation.slots - 1, "last_slot"), last_row)
 
-    def _advance(self, m: Module, loop: _Loop, taken: Value) -> None:
+    def _end(self) -> Value:
+        """Nobody counts the column blocks: of K there are as many rounds as the tokens make."""
+        end: Value = self.sums.payload.end
+        return end
+
+    def _advance(self, m: Module, loop: _Loop, taken: Value, end: Value) -> None:
         with m.If(taken):
             m.d.sync += loop.slot.eq(Mux(loop.last_slot, 0, loop.slot + 1))
             with m.If(loop.last_slot):
                 m.d.sync += loop.row.eq(Mux(loop.last_row, 0, loop.row + 1))
             with m.If(loop.last_slot & loop.last_row):
-                m.d.sync += loop.block.eq(Mux(loop.last, 0, loop.block + 1))
+                m.d.sync += loop.block.eq(Mux(end, 0, loop.block + 1))
 
     def _streams(self, m: Module, completes: Value, last: Value) -> Value:
         """An entry that completes a pair finds the registers empty, or leaving in this very cycle."""
@@ -123,13 +128,13 @@ class SlotPairs(Block):
         """An even entry waits for the next one; the last of an odd number goes alone."""
         hold, a, b = (Signal(self._bits, name=name, reset_less=True) for name in ("hold", "first", "second"))
         with m.If(taken & ~completes):
-            m.d.sync += hold.eq(self.sums.payload)
+            m.d.sync += hold.eq(self.sums.payload.sums)
         with m.If(taken & completes):
-            m.d.sync += [a.eq(self._first(odd, hold)), b.eq(self.sums.payload)]
+            m.d.sync += [a.eq(self._first(odd, hold)), b.eq(self.sums.payload.sums)]
         m.d.comb += [self.a.eq(a), self.b.eq(b)]
 
     def _first(self, odd: Value, hold: Value) -> Value:
-        return Mux(odd, hold, self.sums.payload)
+        return Mux(odd, hold, self.sums.payload.sums)
 
     def _statistics(self, m: Module, operation: Any, block_done: Value, last: Value) -> tuple[Value, Value]:
         """First statistics row of the column block, and whether its K/V round is the operation's first."""

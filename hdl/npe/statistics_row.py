@@ -13,11 +13,12 @@ from skipopu.hdl.tile_loop import TILE_BITS
 class StatisticsRow:
     """Counters over the K-tiles of an operation: part of a head, head, K/V round.
 
-    ``row`` is that of the current tile: of scores head · rows + row, of numbers the row. ``first_block``,
-    ``first_tile``, ``last_tile`` describe the tile.
+    ``row`` is that of the current tile: of scores head · rows + row, of numbers the row of the block, ``listed``. In
+    ``turn`` rows of an operation are told apart without the list. ``first_block``, ``first_tile``, ``last_tile``
+    describe the tile.
     """
 
-    def __init__(self, m: Module, operation: Any, request: Any, rows: int) -> None:
+    def __init__(self, m: Module, operation: Any, request: Any, listed: Value, rows: int) -> None:
         self._m, self._operation = m, operation
         self._part, self._head = Signal(TILE_BITS, name="part"), Signal(TILE_BITS, name="head")
         self._base = Signal(row_bits(rows), name="head_base")
@@ -25,13 +26,18 @@ class StatisticsRow:
         scores = named(
             m, (operation.statistics == Statistics.SCORES) | (operation.mode == Mode.PROBABILITY), "of_scores"
         )
-        row = Mux(scores, self._base + request.row, request.row)
-        self.row: Value = named(m, row[: row_bits(rows)], "statistics_row")
+        turn = Mux(scores, self._base + request.row, request.row)
+        self.turn: Value = named(m, turn[: row_bits(rows)], "turn")
+        self.row: Value = named(m, Mux(scores, self.turn, self._row_of_block(listed, rows)), "statistics_row")
         self._last_row = named(m, request.row == operation.rows - 1, "last_row")
         self.last_tile: Value = named(m, request.tile == operation.depth - 1, "last_tile")
         self._last_part = named(m, self._part == operation.parts - 1, "last_part")
         self._last_head = named(m, self._head == operation.heads - 1, "last_head")
         self.first_tile: Value = named(m, self._first(scores, request), "first_tile")
+
+    def _row_of_block(self, listed: Value, rows: int) -> Value:
+        """Statistics of a norm were taken of all rows of the block; only some of them are normalised."""
+        return listed[: row_bits(rows)]
 
     def start(self) -> None:
         """Statements: back to the first tile."""

@@ -17,11 +17,12 @@ from skipopu.cli.report import report
 from skipopu.cli.rtl import rtl
 from skipopu.cli.sim import sim
 from skipopu.cli.trace import trace
+from skipopu.cli.verify import verify
 from skipopu.spec.error import SpecError
 
 DONE, FAILED_CHECK, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130  # what typer returns for a KeyboardInterrupt that it caught
-COMMANDS = (doctor, trace, sim, compare, report, kv, rtl, cosim)
+COMMANDS = (doctor, trace, sim, compare, report, kv, rtl, cosim, verify)
 
 app = typer.Typer(
     help="Dynamic-computation LLMs on an FPGA overlay: routing traces, cycle-accurate simulation, reports.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skipopu.cli.cosim_overlay import DECODE, LAYERS, PROMPT, WHOLE, Work, cosim_overlay, refuse
 from skipopu.cli.cosim_runs import show_run
 from skipopu.cli.options import OverlayName, Settings
 from skipopu.cli.terminal import say
@@ -17,7 +18,7 @@ from skipopu.spec.error import SpecError
 if TYPE_CHECKING:
     from skipopu.spec.overlay import Overlay
 
-BLOCKS = ("pe_array", "npe", "router", "dma", "kv_buffer")
+BLOCKS = ("pe_array", "npe", "router", "dma", "kv_buffer", "kv_append", "ddr", WHOLE)
 OF_TILES = ("pe_array", "npe", "router")  # weight tiles; words and row tiles of every function; tokens
 TILES, BURSTS = 20_000, 100_000
 
@@ -33,10 +34,19 @@ def cosim(
         int | None, typer.Option(min=1, help=f"{', '.join(OF_TILES)}: random tiles, or tokens [{TILES}].")
     ] = None,
     bursts: Annotated[
-        int | None, typer.Option(min=1, help=f"dma, kv_buffer: random AXI bursts [{BURSTS}].")
+        int | None, typer.Option(min=1, help=f"dma, kv_buffer, kv_append, ddr: random AXI bursts [{BURSTS}].")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the work, its numbers and the stalls.")] = 0,
     waves: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the waveform (dump.fst) there.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help=f"overlay: of the shipped model [{LAYERS}].")] = None,
+    prompt: Annotated[int | None, typer.Option(min=1, help=f"overlay: tokens prefilled [{PROMPT}].")] = None,
+    decode: Annotated[int | None, typer.Option(min=0, help=f"overlay: tokens decoded [{DECODE}].")] = None,
+    case: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="overlay: a random case, as a failed test leaves it.")
+    ] = None,
+    stall_seed: Annotated[
+        int | None, typer.Option(min=0, help="overlay: random stalls on every AXI channel; then times are free.")
+    ] = None,
     accuracy: Annotated[bool, typer.Option(help="pe_array: also print the accuracy table.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else.")] = False,
 ) -> None:
@@ -45,10 +55,17 @@ def cosim(
     Random work, random stalls on every stream; prints what was compared, or the first difference. npe: words of
     results out of PSUM, row tiles on their way in, and row statistics. router: from logits to row masks, row lists and
     bitmask. dma: the HBM ports with their AXI side. kv_buffer: bitmask, scheduler and invariance buffer, with the DMA
-    below them.
+    below them. kv_append: rows of K and V from row tiles to bursts, and into the bitmask. ddr: load, store,
+    global buffer and the DDR4 ports. overlay: a whole model, all instructions, every byte of both memories.
     """
     from skipopu.spec.overlay import Overlay
 
+    work = Work(layers, prompt, decode, case, stall_seed)
+    if block == WHOLE:
+        refuse(block, {"columns": columns, "tiles": tiles, "bursts": bursts, "seed": seed or None})
+        cosim_overlay(overlay, settings or [], work, waves, json)
+        return
+    refuse(block, vars(work))
     _check(block, columns, tiles, bursts)
     chosen = _sliced(Overlay.load(overlay, tuple(settings or ())), overlay, columns, settings or [])
     amount = (tiles or TILES) if block in OF_TILES else (bursts or BURSTS)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from skipopu.cli.terminal import say
 
 if TYPE_CHECKING:
+    from skipopu.hdl.cosim.ddr import DdrRun
     from skipopu.hdl.cosim.dma import DmaRun
+    from skipopu.hdl.cosim.kv_append import KvAppendRun
     from skipopu.hdl.cosim.kv_buffer import KvBufferRun
     from skipopu.hdl.cosim.npe import NpeRun
     from skipopu.hdl.cosim.pe_array import PeArrayRun
@@ -41,6 +43,21 @@ def _show_kv_buffer(r: "KvBufferRun", overlay: "Overlay") -> None:
     say("exercised: " + ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts))
 
 
+def _show_kv_append(r: "KvAppendRun", overlay: "Overlay") -> None:
+    ports, tile, chunk = overlay.dma.hbm_ports, overlay.tile_bytes, overlay.chunk_bytes
+    say(f"kv_append of {r.overlay}: {ports} HBM ports, row tiles of {tile} bytes, chunks of {chunk}")
+    say(f"{r.operations} appends of K or V, {r.skipped} of them without a row; {r.rows} rows, {r.tiles} row tiles")
+    say(f"{r.bursts} AXI bursts, {r.cut} of them cut short before a 4 KiB boundary; every byte where it must lie")
+
+
+def _show_ddr(r: "DdrRun", overlay: "Overlay") -> None:
+    say(f"ddr of {r.overlay}: row tiles of {overlay.tile_bytes} bytes, words of {overlay.ddr_bytes_per_cycle}")
+    say(
+        f"{r.instructions} loads and stores, {r.bursts} AXI bursts, {r.stalled_bursts} of them with a memory that"
+        f" stalls; {r.tiles_loaded} row tiles loaded, {r.tiles_stored} stored, {r.tiles_read} read beside them"
+    )
+
+
 def _show_npe(r: "NpeRun", overlay: "Overlay") -> None:
     n = overlay.npe
     say(
@@ -65,5 +82,5 @@ def _show_router(r: "RouterRun", overlay: "Overlay") -> None:
 
 SHOW: dict[str, Callable[[Any, "Overlay"], None]] = {
     "pe_array": _show_pe_array, "npe": _show_npe, "router": _show_router, "dma": _show_dma,
-    "kv_buffer": _show_kv_buffer,
+    "kv_buffer": _show_kv_buffer, "kv_append": _show_kv_append, "ddr": _show_ddr,
 }  # fmt: skip

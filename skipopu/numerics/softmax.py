@@ -35,14 +35,14 @@ def add_scores(state: SoftmaxState, scores: NDArray[np.uint16]) -> None:
     """Take a tile of ``scores`` [rows, lanes], FP16 bits, into the statistics."""
     terms = new_terms(scores.shape[1])
     for row, tile in enumerate(np.ascontiguousarray(scores)):
-        _add_row(state, row, tile, POWERS, terms)
+        add_row(state, row, tile, POWERS, terms)
 
 
 def probabilities(state: SoftmaxState, scores: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return e^(score − maximum) / total of ``scores`` [rows, lanes] as FP16 bits."""
     found = np.zeros(scores.shape, np.uint16)
     for row, tile in enumerate(np.ascontiguousarray(scores)):
-        _divide_row(state, row, tile, POWERS, RECIPROCALS, found)
+        divide_row(state, row, tile, POWERS, RECIPROCALS, found)
     return found
 
 
@@ -62,7 +62,8 @@ def power_below(score: int, maximum: int, powers: LineTable) -> tuple[int, int]:
 
 
 @jit
-def _add_row(state: SoftmaxState, row: int, scores: Any, powers: LineTable, t: Terms) -> None:
+def add_row(state: SoftmaxState, row: int, scores: Any, powers: LineTable, t: Terms) -> None:
+    """Take a tile of one row's scores [lanes] into its statistics."""
     before = bits_of(state.maximum[row])
     maximum = before
     for lane in range(len(scores)):
@@ -86,9 +87,10 @@ def _rescaled(total: int, before: int, maximum: int, powers: LineTable) -> int:
 
 
 @jit
-def _divide_row(
+def divide_row(
     state: SoftmaxState, row: int, scores: Any, powers: LineTable, reciprocals: LineTable, found: Any
 ) -> None:
+    """Put the probabilities of a tile of one row's scores [lanes] into ``found`` [row, lane]."""
     maximum, total = bits_of(state.maximum[row]), bits_of(state.total[row])
     inverse, scale = reciprocal(significand_of(total, FP32), exponent_of(total, FP32) - FP32.bias, reciprocals)
     special = maximum & FP16.infinity == FP16.infinity

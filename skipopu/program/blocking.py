@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
-from skipopu.spec.overlay import FP16_BYTES, Overlay
+from skipopu.spec.overlay import Overlay
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def heads_of_pass(shape: ModelShape) -> int:
     return 2 * shape.queries_per_kv_head
 
 
-def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int) -> int:
+def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int, rotary_stride: int) -> int:
     """Largest row block that PSUM, the NPE and the global buffer hold when attention takes ``rounds`` K/V rounds.
 
-    Raises SpecError when not even one row fits.
+    ``rotary_stride``: bytes of a row in the ROT buffer. Raises SpecError when not even one row fits.
     """
     per_pass = heads_of_pass(shape)
     attention = 2 * per_pass * (2 * tiles.head + rounds)
@@ -76,7 +76,7 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     room = overlay.global_buffer.tiles
     limits = {
         "dataflow.row_block": overlay.dataflow.row_block,
-        "npe.rotary_bytes": overlay.npe.rotary_bytes // (shape.dimensions.head_dim * FP16_BYTES),
+        "npe.rotary_bytes": overlay.npe.rotary_bytes // rotary_stride,
         "npe.statistics_rows": overlay.npe.statistics_rows // per_pass,
         "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
         "global_buffer.tiles": min(room // ffn, room // attention),

@@ -7,6 +7,7 @@ import numpy as np
 from skipopu.numerics.kv_rounds import Demand, Passes, demand, limits_of, place
 from skipopu.numerics.kv_schedule import Limits, Placement
 from skipopu.program.blocking import RowTiles, check_decode, prefill_rows
+from skipopu.program.constants import WIDE_ROUTERS, routed
 from skipopu.program.memory_map import MemoryMap, map_memory
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
@@ -15,13 +16,10 @@ from skipopu.spec.overlay import (
     AXI3_BURST_BEATS,
     DDR_BEAT_BYTES,
     DDR_CHANNELS,
-    FP16_BYTES,
     HBM_BEAT_BYTES,
     Overlay,
 )
 from skipopu.trace import StepPhase, Trace
-
-BOTTLENECK_AND_MLP = ("bottleneck", "mlp")
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,11 @@ class Context:
     def router_hidden(self) -> int:
         """Hidden width of the routers, 0 for linear ones."""
         router = self.trace.header.router
-        return router.hidden if router.kind in BOTTLENECK_AND_MLP else 0
+        return router.hidden if router.kind in WIDE_ROUTERS else 0
 
     def routed(self, module: str, layer: int) -> bool:
         """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router."""
-        router = self.trace.header.router
-        always = router.always_on_attention if module == "attention" else router.always_on_ffn
-        return router.kind != "none" and layer not in always
+        return routed(self.trace.header.router, module, layer)
 
 
 def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
@@ -58,8 +54,9 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
     """
     shape = trace.header.shape
     _check_supported(trace, shape, overlay, board)
-    hidden = trace.header.router.hidden if trace.header.router.kind in BOTTLENECK_AND_MLP else 0
-    memory = map_memory(shape, overlay, board, trace.tokens, hidden)
+    router = trace.header.router
+    hidden = router.hidden if router.kind in WIDE_ROUTERS else 0
+    memory = map_memory(shape, overlay, board, trace.tokens, router)
     tiles = RowTiles.of(shape, overlay, hidden)
     check_decode(shape, overlay)
     ports = 1 if overlay.kv_buffer.map == "interleaved" else overlay.dma.hbm_ports
@@ -72,7 +69,7 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
         found = demand(limits, placement, passes, trace.rows("q"))
         prefill = found.rounds[~passes.decode]
         count = int(prefill.max()) if prefill.size else 1
-        fit = prefill_rows(shape, overlay, tiles, count)
+        fit = prefill_rows(shape, overlay, tiles, count, memory.strides.rotary)
         if fit >= rows or longest == 1:
             return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found)
         rows = fit
@@ -154,28 +151,24 @@ def _check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board
             f"overlay {overlay.name}: dma.hbm_ports = {overlay.dma.hbm_ports}; board {board.name} has"
             f" {board.hbm.channels}; nearest: {board.hbm.channels}"
         )
-    bursts = overlay.dma.read_bursts + overlay.dma.write_bursts
-    if bursts > board.hbm.queue_depth:
-        raise SpecError(
-            f"overlay {overlay.name}: dma.read_bursts + dma.write_bursts = {bursts}; a port of board {board.name} takes"
-            f" {board.hbm.queue_depth} (hbm.queue_depth); lower either"
-        )
+    d = overlay.dma
+    for key, bursts, what, most in (
+        ("dma.read_bursts + dma.write_bursts", d.read_bursts + d.write_bursts, "port", board.hbm.queue_depth),
+        ("dma.ddr_read_bursts + dma.ddr_write_bursts", d.ddr_read_bursts + d.ddr_write_bursts, "channel",
+         board.ddr.queue_depth),
+    ):  # fmt: skip
+        if bursts > most:
+            memory = "hbm" if what == "port" else "ddr"
+            raise SpecError(
+                f"overlay {overlay.name}: {key} = {bursts}; a {what} of board {board.name} takes"
+                f" {most} ({memory}.queue_depth); lower either"
+            )
     for key, size, have in (
         ("bitmask.tokens", trace.tokens, overlay.bitmask.tokens),
         ("bitmask.rows", shape.dimensions.layers, overlay.bitmask.rows),
     ):
         if size > have:
             raise SpecError(f"overlay {overlay.name}: {key} = {have}; the trace needs {size}; nearest: {size}")
-    router = trace.header.router
-    routers = 0 if router.kind == "none" else 2 if router.ffn_input == "layer_input" else 1
-    width = router.hidden if router.kind in BOTTLENECK_AND_MLP else shape.dimensions.hidden_size
-    norms, vectors = (2, "gamma and beta") if shape.dimensions.norm == "layer" else (1, "gamma")
-    constants = FP16_BYTES * (norms * shape.dimensions.hidden_size + 2 * routers * width)
-    if constants > overlay.constants.half_bytes:
-        raise SpecError(
-            f"shape {shape.name}: constants.half_bytes = {overlay.constants.half_bytes};"
-            f" {vectors} and {2 * routers} router columns need {constants}; nearest: {constants}"
-        )
 
 
 def _check_interfaces(overlay: Overlay, board: Board) -> None:

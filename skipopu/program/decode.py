@@ -4,7 +4,7 @@ from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Opcode, Post
-from skipopu.program.nonlinear import emit_norm, emit_softmax, statistics_bank
+from skipopu.program.nonlinear import emit_norm, emit_softmax, maximum_region, statistics_bank
 from skipopu.spec.ledger import Part
 
 ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
@@ -13,19 +13,18 @@ ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
 def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
     """Emit one decode step of ``token``; ``rounds`` is the most K/V rounds of any of its layers."""
     layers = e.c.shape.dimensions.layers
-    e.places = _places(e, rounds)
+    e.places, e.decode = _places(e, rounds), True
     e.b.step, e.b.first_row, e.b.layer, e.b.part = step, token, -1, Part.OUTSIDE
     embedding = token if not e.c.shape.rotary else _token_id(e, token)
-    e.load("embedding", embedding * e.c.tiles.x, "x", e.places["x"], 1, e.c.tiles.x)
+    e.load("embedding", embedding * e.c.memory.strides.row, "x", e.places["x"], 1, e.c.tiles.x)
     e.rotary(token, 1)
     for layer in range(layers):
         e.b.layer = layer
-        together = e.c.trace.header.router.ffn_input == "layer_input"
         e.b.part = Part.ROUTER
-        e.route(("attention", "ffn") if together else ("attention",), "x", e.places["x"], 1)
+        e.route("attention", "x", e.places["x"], 1)
         _attention(e, token)
         e.b.part = Part.FFN
-        e.route(() if together else ("ffn",), "x", e.places["x"], 1)
+        e.route("ffn", "x", e.places["x"], 1)
         _ffn(e)
     emit_head(e, "x", e.places["x"])
 
@@ -33,18 +32,30 @@ def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
 def emit_head(e: Emitter, place: str, source: int) -> None:
     """Final norm and LM head of the row at ``source``; the logits go to DDR4."""
     e.b.layer, e.b.part = -1, Part.OUTSIDE
-    e.route((), place, source, 1)
+    e.route("final", place, source, 1)
     emit_norm(e, Part.OUTSIDE, {}, place, "xn", 1)
-    dot, normalize, normalized = e.c.overlay.pe_array.dot_length, int(e.fused), e.places["xn"]
+    tile, dot, normalize = e.c.overlay.tile_bytes, e.c.overlay.pe_array.dot_length, int(e.fused)
     for name, first, count, held in e.projections("lm_head", layer=-1):
         target = e.places["logits"]
+        reads, writes, fields = _normalized(e, place, "xn", normalize, count)
         e.matmul(
-            name, held, {}, [place if e.fused else "xn"], ["logits", "next_token"], first=first, count=count,
-            layer=-1, source=source if normalize else normalized, operand=normalized, target=target, rows=1,
-            normalize=normalize,
+            name, held, {}, reads, ["logits", "next_token", *writes], first=first, count=count, layer=-1,
+            target=target, rows=1, **(fields | ({"source": source} if normalize else {})),
         )  # fmt: skip
-        e.store("logits", first // dot, "logits", target, 1, -(-count // dot))
+        e.store("logits", first // dot * tile, "logits", target, 1, -(-count // dot))
         normalize = 0
+
+
+def _normalized(
+    e: Emitter, x: str, xn: str, normalize: int, columns: int
+) -> tuple[list[Region], list[Region], dict[str, int]]:
+    """Regions and fields of a product whose input is X, normalised on its way into ``xn``, or what is there already.
+
+    The second column block waits until all is written back; after a product of one the next operation has to.
+    """
+    written: list[Region] = [xn] if normalize and columns <= e.c.overlay.pe_array.columns else []
+    source = x if normalize else xn
+    return [source], written, {"source": e.places[source], "operand": e.places[xn], "normalize": normalize}
 
 
 def _places(e: Emitter, rounds: int) -> Places:
@@ -72,7 +83,7 @@ def _token_id(e: Emitter, token: int) -> int:
 def _attention(e: Emitter, token: int) -> None:
     p, gate = e.places, e.gate("attention", e.b.layer)
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
-    pairs = e.c.shape.dimensions.kv_heads // 2
+    pairs = e.pairs
     emit_norm(e, Part.NORM, kv_gate, "x", "xn", 1)
     normalize, attended = int(e.fused), False
     for name, first, count, held in e.projections("k", "v", "q", "o"):
@@ -92,7 +103,7 @@ def _attention(e: Emitter, token: int) -> None:
             e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize
         )
         normalize = 0
-        if name != "q" and first + count == e.c.shape.kv_size:
+        if name != "q" and first + count == e.c.memory.matrices[e.b.layer, name].columns:
             e.append_kv(int(name == "v"), name, p[name], 1, kv_gate)
 
 
@@ -103,11 +114,11 @@ def emit_projection(
     """Part of the K, V or Q projection; ``places`` are X, normalised X and the result."""
     x, xn, target = places
     e.b.part = Part.PROJECTIONS
+    reads, writes, fields = _normalized(e, x, xn, normalize, count)
     e.matmul(
-        name, held, gate, [x if e.fused else xn], [target], first=first, count=count,
-        source=e.places[x if normalize else xn], operand=e.places[xn],
-        target=e.places[target] + e.part(first, rows), rows=rows, normalize=normalize,
-        post=int(Post.ROPE if e.c.shape.rotary and name != "v" else Post.NONE),
+        name, held, gate, reads, [target, *writes], first=first, count=count,
+        target=e.places[target] + e.part(first, rows), rows=rows,
+        post=int(Post.ROPE if e.c.shape.rotary and name != "v" else Post.NONE), **fields,
     )  # fmt: skip
 
 
@@ -141,15 +152,23 @@ def _kv_product(
     target: str,
     rows: int,
 ) -> None:
-    statistics = [f"maximum {source if opcode == Opcode.CONTEXT else target}"] if e.fused else []
+    bank = statistics_bank(pair)
+    statistics: list[Region] = [maximum_region(bank)] if e.fused else []
     reads: list[Region] = [source, *statistics] if opcode == Opcode.CONTEXT else [source]
     writes: list[Region] = [target] if opcode == Opcode.CONTEXT else [target, *statistics]
+    fields = gate | (value_tile(e) if opcode == Opcode.CONTEXT else {})
     e.emit(
         opcode, [*reads, *e.gate_reads(gate)], writes, source=e.places[source], target=e.places[target],
         rows=rows, k_tiles=e.c.tiles.head, tokens=tokens, pair=pair, pairs=pairs,
-        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), half=statistics_bank(pair),
-        **gate,
+        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), half=bank, **fields,
     )  # fmt: skip
+
+
+def value_tile(e: Emitter) -> dict[str, int]:
+    """V of a head goes through in equal parts, each as wide as the array takes."""
+    head = e.c.overlay.head_storage(e.c.shape.dimensions.head_dim)
+    columns = e.c.overlay.value_columns(head)
+    return {"operand": head // columns, "columns": columns}
 
 
 def _ffn(e: Emitter) -> None:
@@ -166,11 +185,11 @@ def _ffn(e: Emitter) -> None:
 def emit_ffn_input(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows: int) -> None:
     """Up projection with the activation, or interleaved gate and up with SwiGLU, of ``x``, normalised into ``xn``."""
     emit_norm(e, Part.FFN, gate, x, xn, rows)
-    p, normalize, post = e.places, int(e.fused), ACTIVATIONS[e.c.shape.dimensions.activation]
+    normalize, post = int(e.fused), ACTIVATIONS[e.c.shape.dimensions.activation]
     for name, first, count, held in e.projections(e.c.shape.ffn_input):
+        reads, writes, fields = _normalized(e, x, xn, normalize, count)
         e.matmul(
-            name, held, gate, [x if e.fused else xn], [h], first=first, count=count, source=p[x if normalize else xn],
-            operand=p[xn], target=p[h] + e.part(first, rows, post), rows=rows, normalize=normalize,
-            post=int(post),
+            name, held, gate, reads, [h, *writes], first=first, count=count,
+            target=e.places[h] + e.part(first, rows, post), rows=rows, post=int(post), **fields,
         )  # fmt: skip
         normalize = 0

@@ -1,15 +1,14 @@
 """The pieces prefill and decode have in common: constants, weights, routing, projections, K/V passes."""
 
-import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Builder, Region, Tiles
+from skipopu.program.constants import Channels, ConstantBlock, norm_modules
 from skipopu.program.context import Context
 from skipopu.program.isa import Gate, Opcode, Post
-from skipopu.program.memory_map import ADDRESS_UNIT, weight_chunk_sets
-from skipopu.spec.overlay import FP16_BYTES
+from skipopu.program.memory_map import ADDRESS_UNIT
 
 GATES = {"attention": Gate.ATTENTION, "ffn": Gate.FFN}
 
@@ -27,7 +26,7 @@ class Held(NamedTuple):
 
     @property
     def fields(self) -> dict[str, int]:
-        """Where an instruction finds its scales or router weights; gamma starts the other half."""
+        """Where an instruction finds its scales or router weights; gamma starts its half."""
         return {"half": self.half, "address": self.word}
 
 
@@ -38,21 +37,12 @@ class Emitter:
         self.c = context
         self.b = Builder()
         self._half = 0
-        self._constants: dict[tuple[int, str], int] = {}  # (layer, what) → its first 64-byte word
-        self._constants_end = 0
         self._mask = {"attention": 0, "ffn": 0}
         self.gamma = Held(0)
         self.places = Places(context.overlay, "nothing")
-        d = context.shape.dimensions
-        self.columns = context.overlay.pe_array.columns
-        # output channels whose scales (and biases) fit one constants half; parts of a matrix begin at whole
-        # column blocks, row tiles (two for SwiGLU, which halves them) and words of the constants
-        self.channel_bytes = FP16_BYTES * (2 if d.qkv_bias or d.linear_bias else 1)
-        self.norm_vectors = 2 if d.norm == "layer" else 1  # γ, and β
-        room = context.overlay.constants.half_bytes // self.channel_bytes
-        dot = context.overlay.pe_array.dot_length
-        self.unit = math.lcm(self.columns, 2 * dot, ADDRESS_UNIT // FP16_BYTES)
-        self.most_channels = max(room // self.unit, 1) * self.unit
+        self.decode = False  # steps of one token, which use the invariance buffer
+        self.most_channels = Channels.of(context.shape, context.overlay).most
+        self.pairs = context.shape.dimensions.kv_heads // 2
 
     @property
     def fused(self) -> bool:
@@ -71,23 +61,19 @@ class Emitter:
 
     # --- DDR4 -----------------------------------------------------------------------------------------
 
-    def constants(self, what: str, size: int) -> Held:
-        """Load ``size`` bytes of this layer's ``what`` into the next constants half and return its place."""
+    def constants(self, block: ConstantBlock) -> Held:
+        """Load a block into the next constants half and return its place."""
         held, self._half = Held(self._half), 1 - self._half
-        words = math.ceil(size / ADDRESS_UNIT)
-        at = self._constants.setdefault((self.b.layer, what), self._constants_end)
-        self._constants_end = max(self._constants_end, at + words)
-        address = self._ddr("constants") + at
-        self.emit(Opcode.LOAD_CONSTANTS, [], [held.region], columns=words, half=held.half, address=address)
+        address = self._ddr("constants", block.address)
+        self.emit(Opcode.LOAD_CONSTANTS, [], [held.region], columns=block.words, half=held.half, address=address)
         return held
 
     def rotary(self, token: int, rows: int) -> None:
         """Load the rotary constants of a row block into the NPE's ROT buffer: a cosine and a sine a pair."""
         if not self.c.shape.rotary:
             return
-        size = self.c.shape.dimensions.head_dim * FP16_BYTES
-        address = self._ddr("rotary") + token * size // ADDRESS_UNIT
-        words = math.ceil(rows * size / ADDRESS_UNIT)
+        stride = self.c.memory.strides.rotary
+        address, words = self._ddr("rotary", token * stride), rows * stride // ADDRESS_UNIT
         self.emit(Opcode.LOAD_CONSTANTS, [], ["rotary"], columns=words, value=1, address=address)
 
     def part(self, first: int, rows: int, post: Post = Post.NONE) -> int:
@@ -96,36 +82,40 @@ class Emitter:
         return columns // self.c.overlay.pe_array.dot_length * rows
 
     def load(
-        self, what: str, at: int, place: Region, target: int, rows: int, tiles: int, **fields: int
+        self, what: Region, at: int, place: Region, target: int, rows: int, tiles: int, **fields: int
     ) -> int:
-        """Load rows of a DDR4 tensor, from its tile ``at`` on, into the global buffer at ``target``."""
+        """Load rows of DDR4 tensor ``what``, from its byte ``at`` on, into the global buffer at ``target``.
+
+        A tensor may be a tuple that begins with the name of its region: parts that are ordered by themselves.
+        """
         reads = [self._tensor(what), *self.gate_reads(fields)]
         return self.emit(
-            Opcode.LOAD_ROWS, reads, [place], address=self._tile(what, at), target=target, rows=rows,
+            Opcode.LOAD_ROWS, reads, [place], address=self._ddr(_region(what), at), target=target, rows=rows,
             k_tiles=tiles, **fields,
         )  # fmt: skip
 
     def store(
-        self, what: str, at: int, place: Region, source: int, rows: int, tiles: int, **fields: int
+        self, what: Region, at: int, place: Region, source: int, rows: int, tiles: int, **fields: int
     ) -> int:
-        """Store rows of the global buffer at ``source`` to a DDR4 tensor, from its tile ``at`` on."""
+        """Store rows of the global buffer at ``source`` to a DDR4 tensor, from its byte ``at`` on."""
         reads = [place, *self.gate_reads(fields)]
         return self.emit(
-            Opcode.STORE_ROWS, reads, [self._tensor(what)], address=self._tile(what, at), source=source,
+            Opcode.STORE_ROWS, reads, [self._tensor(what)], address=self._ddr(_region(what), at), source=source,
             rows=rows, k_tiles=tiles, **fields,
         )  # fmt: skip
 
-    def _tensor(self, what: str) -> Region:
-        """Region of a DDR4 tensor: X, Q, O by row block; an embedding depends on the token chosen before."""
+    def _tensor(self, what: Region) -> Region:
+        """Region of a DDR4 tensor; X is one a row block, an embedding depends on the token chosen before."""
         if what == "embedding":
             return "next_token"
-        return (what, self.b.first_row) if what in ("x", "q", "o") else ("ddr", what)
+        return (what, self.b.first_row) if what == "x" else ("ddr", what)
 
-    def _tile(self, what: str, at: int) -> int:
-        return self._ddr(what) + at * self.c.overlay.tile_bytes // ADDRESS_UNIT
+    def _ddr(self, region: str, at: int) -> int:
+        return (self.c.memory.ddr[region] + at) // ADDRESS_UNIT
 
-    def _ddr(self, what: str) -> int:
-        return self.c.memory.ddr[what] // ADDRESS_UNIT
+    def pair_slot(self, first: int, rows: int, pair: int) -> int:
+        """Byte at which a head pair of a row block begins in Q or O: a slot for all rows, though fewer may execute."""
+        return (first * self.pairs + pair * rows) * self.c.memory.strides.pair
 
     # --- routing --------------------------------------------------------------------------------------
 
@@ -140,29 +130,28 @@ class Emitter:
         gate = fields.get("gate", 0)
         return [("mask", gate, fields["mask"])] if gate else []
 
-    def route(
-        self, modules: tuple[str, ...], place: Region, source: int, rows: int, stream_from: int = -1
-    ) -> None:
-        """Row statistics of X at ``source`` and the routers of ``modules``, from a stream or the buffer.
+    def route(self, norm: str, place: Region, source: int, rows: int, stream_from: int = -1) -> None:
+        """Row statistics of X at ``source`` for ``norm`` and the routers that read it, from a stream or the buffer.
 
         Statistics that are not fused are not taken here; see `nonlinear.emit_norm`.
         """
-        width, hidden = self.c.shape.dimensions.hidden_size, self.c.router_hidden
+        modules = norm_modules(self.c.trace.header.router, norm)
         routed = tuple(m for m in modules if self.c.routed(m, self.b.layer))
-        logits = 0 if hidden else 2 * len(routed)
+        logits = 0 if self.c.router_hidden else 2 * len(routed)
         # gamma stays in its half until the projections, so the hidden routers' last layers come with it
-        size = width * (self.norm_vectors + logits) + 2 * hidden * len(routed)
-        held = self.gamma = self.constants(f"gamma {' '.join(modules)}", size * FP16_BYTES)
+        (block,) = self.c.memory.constants[self.b.layer, f"{norm} norm"]
+        self.gamma = self.constants(block)
+        routers = [Held(self.gamma.half, p.word) for p in block.pieces if p.kind == "router"]
         streamed = {"stream": 1} if stream_from >= 0 else {}
         if logits or self.fused:
+            held = routers[0] if logits else self.gamma
             self._masks(
-                () if hidden else routed, [place, held.region], [place] if streamed else [], stream_from,
+                routed if logits else (), [place, held.region], [place] if streamed else [], stream_from,
                 columns=logits, source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=int(self.fused),
                 **held.fields, **streamed,
             )  # fmt: skip
-        for index, module in enumerate(routed if hidden else ()):
-            word = (width * self.norm_vectors + 2 * hidden * index) * FP16_BYTES // ADDRESS_UNIT
-            self._hidden_router(module, place, source, rows, Held(held.half, word))
+        for module, last in zip(routed, routers, strict=True) if self.c.router_hidden else ():
+            self._hidden_router(module, place, source, rows, last)
 
     def _masks(
         self,
@@ -188,7 +177,8 @@ class Emitter:
         self.weights(name, {})
         self.emit(
             Opcode.MATMUL, [place], ["router"], source=source, target=target, rows=rows,
-            k_tiles=self.c.tiles.x, columns=self.c.router_hidden, datatype=1, post=int(post),
+            k_tiles=self.c.tiles.x, columns=self.c.memory.matrices[self.b.layer, name].columns, datatype=1,
+            post=int(post),
         )  # fmt: skip
         fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": tiles, **last.fields}
         self._masks((module,), ["router", last.region], [], -1, **fields)
@@ -196,16 +186,13 @@ class Emitter:
     # --- products -------------------------------------------------------------------------------------
 
     def weights(
-        self, name: str, gate: dict[str, int], first: int = 0, count: int = -1, layer: int | None = None
+        self, name: str, gate: dict[str, int], first: int = 0, layer: int | None = None
     ) -> None:
-        """Stream the columns [first, first + count) of a weight matrix, or all of it."""
+        """Stream the part of a weight matrix that begins at column ``first``."""
         matrix = self.c.memory.matrices[self.b.layer if layer is None else layer, name]
-        overlay = self.c.overlay
-        count = matrix.columns if count < 0 else count
-        sets = weight_chunk_sets(overlay, matrix.k_tiles, count, matrix.datatype)
-        skipped = weight_chunk_sets(overlay, matrix.k_tiles, first, matrix.datatype)
-        offset = (matrix.offset + skipped * overlay.chunk_bytes) // ADDRESS_UNIT
-        self.emit(Opcode.LOAD_WEIGHTS, self.gate_reads(gate), [], columns=sets, address=offset, **gate)
+        part = matrix.part(first)
+        address = part.offset // ADDRESS_UNIT
+        self.emit(Opcode.LOAD_WEIGHTS, self.gate_reads(gate), [], columns=part.chunk_sets, address=address, **gate)
 
     def matmul(
         self, name: str, held: Held, gate: dict[str, int], reads: list[Region], writes: list[Region], *,
@@ -214,36 +201,25 @@ class Emitter:
         """Stream a weight matrix and multiply the rows at ``source`` with it."""
         matrix = self.c.memory.matrices[self.b.layer if layer is None else layer, name]
         count = matrix.columns if count < 0 else count
-        self.weights(name, gate, first, count, layer)
+        self.weights(name, gate, first, layer)
         norm = ["statistics", self.gamma.region] if fields.get("normalize") else []
         fields["bias"] = int(self.c.shape.biased(name))
         turn = ["rotary"] if fields.get("post") == Post.ROPE else []
         self.emit(
             Opcode.MATMUL, [*reads, held.region, *norm, *turn, *self.gate_reads(gate)], writes, columns=count,
-            k_tiles=matrix.k_tiles, datatype=int(matrix.datatype == "fp16"), **held.fields, **gate, **fields,
+            k_tiles=matrix.k_tiles, datatype=int(matrix.datatype == "fp16"), scaled=1, **held.fields, **gate, **fields,
         )  # fmt: skip
 
     def projections(self, *names: str, layer: int | None = None) -> Iterator[tuple[str, int, int, Held]]:
-        """Split weight matrices into column parts whose scales fit a constants half, several parts a half.
+        """Weight matrices in the column parts whose scales fit a constants half, several parts a half.
 
         Yields (name, first column, columns, place of the scales); a half is loaded before its first part.
         """
-        parts = []
-        for name in names:
-            columns = self.c.memory.matrices[self.b.layer if layer is None else layer, name].columns
-            parts += [
-                (name, f, min(self.most_channels, columns - f)) for f in range(0, columns, self.most_channels)
-            ]
-        while parts:
-            total, n = 0, 0
-            begins = []
-            while n < len(parts) and total + parts[n][2] <= self.most_channels:
-                begins.append(total * self.channel_bytes // ADDRESS_UNIT)
-                total, n = total + math.ceil(parts[n][2] / self.unit) * self.unit, n + 1
-            held = self.constants(f"scales {parts[0][0]} {parts[0][1]}", total * self.channel_bytes)
-            for (name, first, count), word in zip(parts[:n], begins, strict=True):
-                yield name, first, count, Held(held.half, word)
-            parts = parts[n:]
+        for block in self.c.memory.constants[self.b.layer if layer is None else layer, names[0]]:
+            held = self.constants(block)
+            for piece in block.pieces:
+                if piece.kind == "scales":
+                    yield piece.name, piece.first, piece.columns, Held(held.half, piece.word)
 
     # --- attention ------------------------------------------------------------------------------------
 
@@ -252,14 +228,23 @@ class Emitter:
     ) -> None:
         """Stream the K or V rounds of ``tokens`` tokens for head pairs [pair, pair + pairs)."""
         reads = [("kv", self.b.layer, value), *self.gate_reads(gate)]
+        chunks = self.c.memory.vector_bytes // self.pairs // self.c.overlay.chunk_bytes  # of a pair
+        following = self.b.layer + 1 < self.c.shape.dimensions.layers
         self.emit(
             Opcode.READ_KV, reads, [], layer=self.b.layer, value=value, tokens=tokens, pair=pair, pairs=pairs,
-            rows=rows, **gate,
+            rows=rows, source=pair * chunks, columns=pairs * chunks, decode=int(self.decode), following=int(following),
+            address=self.c.memory.kv_address(self.b.layer, 0) // ADDRESS_UNIT, **gate,
         )  # fmt: skip
 
     def append_kv(self, value: int, place: Region, source: int, rows: int, gate: dict[str, int]) -> None:
         """Append the K or V rows at ``source`` to the cache."""
         self.emit(
             Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)],
-            layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv, **gate,
+            layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv,
+            columns=self.c.tiles.head, tokens=self.b.first_row + rows,
+            address=self.c.memory.kv_address(self.b.layer, value) // ADDRESS_UNIT, **gate,
         )  # fmt: skip
+
+
+def _region(what: Region) -> str:
+    return str(what[0] if isinstance(what, tuple) else what)

@@ -19,6 +19,7 @@ Fields = NDArray[np.int64]
 ENGINES = (Block.DMA, Block.LOAD, Block.STORE, Block.KV_BUFFER, Block.KV_APPEND, Block.PE_ARRAY)
 INSTRUCTION_BYTES = 32
 WORD_BITS = 64
+SEMAPHORE_BITS = 8  # of a counting semaphore
 
 
 class Opcode(IntEnum):
@@ -29,11 +30,13 @@ class Opcode(IntEnum):
     LOAD_ROWS = 2  # load: DDR rows × k_tiles → global buffer at target
     LOAD_CONSTANTS = 3  # load: columns = 64-byte words → constants half
     STORE_ROWS = 4  # store: global buffer rows × k_tiles at source → DDR
-    READ_KV = 5  # kv_buffer: K (value=0) or V of tokens, head pairs [pair, pair + pairs)
-    APPEND_KV = 6  # kv_append: executed rows at source → K/V cache, k_tiles a row
+    READ_KV = 5  # kv_buffer: K (value=0) or V of tokens: of each vector columns chunks from chunk source on
+    APPEND_KV = 6  # kv_append: executed rows at source → K/V cache, k_tiles a row, columns of them a head; K also marks
+    # the block, the last rows of tokens, in the bitmask
     MATMUL = 7  # pe_array: rows × k_tiles at source times a weight matrix of columns → target
     SCORES = 8  # pe_array: queries at source times K rounds → raw scores at target; normalize: running maximum and sum
-    CONTEXT = 9  # pe_array: scores at source, through softmax on the way if normalize, times V rounds → target
+    CONTEXT = 9  # pe_array: scores at source, through softmax on the way if normalize, times V rounds → target;
+    # a head's V goes through in operand parts of columns columns
     ROUTE = 10  # pe_array: columns router logits and row statistics; writes the row masks
     STATISTICS = 11  # pe_array idle: statistics of rows × k_tiles, or of raw scores of tokens, at source
     NORMALIZE = 12  # pe_array idle: RMSNorm of rows × k_tiles, or softmax of raw scores of tokens, source → target
@@ -88,6 +91,9 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("datatype", 1),  # weights INT4 or FP16
     ("half", 1),  # constants half; of scores, context and softmax: bank of the row statistics
     ("bias", 1),  # of every column, behind the scales
+    ("scaled", 1),  # matmul: scales of every column at address in the constants half; without it 1
+    ("decode", 1),  # read_kv: the query is one token, and the invariance buffer is used
+    ("following", 1),  # read_kv: another layer follows, whose reused tokens are kept
     ("post", 3),
     ("rows", 12),
     ("k_tiles", 12),
@@ -95,7 +101,7 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("source", 20),  # global buffer tile
     ("target", 20),
     ("operand", 20),
-    ("address", 34),  # in units of 64 bytes
+    ("address", 34),  # in units of 64 bytes; of K/V: of the layer's first slot, in its port
     ("layer", 10),
     ("pair", 8),
     ("pairs", 8),
@@ -137,23 +143,37 @@ def encode(fields: Fields) -> Words:
     return words
 
 
-def decode(words: Words) -> Fields:
-    """Decode words [n, 4] into fields [n, len(FIELDS)]; raises SpecError for illegal opcodes, stray bits."""
+def unpack(words: Words) -> tuple[Fields, Words]:
+    """Cut words [n, 4] into fields [n, len(FIELDS)] and what is left of the words: bits that no field has."""
     fields = np.zeros((len(words), len(FIELDS)), np.int64)
     rest = words.copy()
     for column, (word, shift, width) in enumerate(PLACES):
         mask = np.uint64((1 << width) - 1)
         fields[:, column] = (words[:, word] >> np.uint64(shift)) & mask
         rest[:, word] &= ~(mask << np.uint64(shift))
+    return fields, rest
+
+
+def decode(words: Words) -> Fields:
+    """Decode words [n, 4] into fields [n, len(FIELDS)]; raises SpecError for illegal opcodes, stray bits."""
+    fields, rest = unpack(words)
     illegal = np.flatnonzero(fields[:, 0] > max(Opcode))
     if illegal.size:
-        raise SpecError(
-            f"instruction {illegal[0]}: illegal opcode {fields[illegal[0], 0]}; valid: 0..{max(Opcode)}"
-        )
+        raise SpecError(illegal_opcode(int(illegal[0]), int(fields[illegal[0], 0])))
     stray = np.flatnonzero(rest.any(axis=1))
     if stray.size:
-        raise SpecError(f"instruction {stray[0]}: reserved bits are set; encode with this version of skipopu")
+        raise SpecError(reserved_bits(int(stray[0])))
     return fields
+
+
+def illegal_opcode(index: int, opcode: int) -> str:
+    """Say that there is no such opcode."""
+    return f"instruction {index}: illegal opcode {opcode}; valid: 0..{max(Opcode)}"
+
+
+def reserved_bits(index: int) -> str:
+    """Say that bits are set that no field has."""
+    return f"instruction {index}: reserved bits are set; encode with this version of skipopu"
 
 
 def disassemble(words: Words) -> list[str]:

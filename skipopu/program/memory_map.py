@@ -3,23 +3,41 @@
 import math
 from dataclasses import dataclass
 
+from skipopu.program.constants import WIDE_ROUTERS, Channels, ConstantMap, map_constants
+from skipopu.program.ddr_map import Strides, map_ddr, strides_of
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import BOUNDARY, FP16_BYTES, Overlay
+from skipopu.trace.router import Router
 
 ADDRESS_UNIT = 64  # bytes; addresses in instructions count these
 
 
 @dataclass(frozen=True)
+class ColumnPart:
+    """Columns [first, first + columns) of a matrix: a stream of their own, from byte ``offset`` of every port on."""
+
+    first: int
+    columns: int
+    offset: int
+    chunk_sets: int
+
+
+@dataclass(frozen=True)
 class Matrix:
-    """A weight matrix in HBM: ``k_tiles`` × ``columns``, from byte ``offset`` of every port on."""
+    """A weight matrix in HBM: ``k_tiles`` × ``columns`` in parts one behind the other, from byte ``offset`` on."""
 
     offset: int
     k_tiles: int
     columns: int
     datatype: str
     chunk_sets: int
+    parts: tuple[ColumnPart, ...]
+
+    def part(self, first: int) -> ColumnPart:
+        """Return the part that begins at column ``first``."""
+        return next(part for part in self.parts if part.first == first)
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,7 @@ class MemoryMap:
     ``matrices`` maps (layer, name) to Matrix; layer −1 holds the LM head. K of the token in slot s of layer l
     starts at ``kv_base + (2·l·slots + s)·stride_bytes`` of its port, V ``slots`` strides later. Token-wise map: a
     vector lies whole in its token's port. Interleaved map: chunk n of every vector lies in port n modulo ports.
+    ``ddr``: first bytes of regions, tensors striped over both channels, 64 bytes each in turn; ``strides`` in them.
     """
 
     matrices: dict[tuple[int, str], Matrix]
@@ -37,6 +56,12 @@ class MemoryMap:
     vector_bytes: int
     stride_bytes: int
     ddr: dict[str, int]
+    strides: Strides
+    constants: ConstantMap
+
+    def kv_address(self, layer: int, value: int) -> int:
+        """First byte, in its port, of the K (value = 0) or V vector in slot 0 of ``layer``."""
+        return self.kv_base + (2 * layer + value) * self.slots * self.stride_bytes
 
 
 def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: str) -> int:
@@ -53,47 +78,74 @@ def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: st
 def layer_matrices(
     shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int
 ) -> dict[str, tuple[int, int, str]]:
-    """Return name → (rows of the weight matrix, columns, datatype) of one layer in streaming order."""
-    d, w = shape.dimensions, overlay.datatypes.weights
+    """Return name → (rows of the weight matrix, columns, datatype) of one layer in streaming order.
+
+    Results fill whole row tiles, padded with zeros: what stood in a place before, of a head of scores −∞, must not meet
+    the next matrix, not even its zeros. A head has tiles of its own, as in the cache.
+    """
+    d, w, dot = shape.dimensions, overlay.datatypes.weights, overlay.pe_array.dot_length
     head = overlay.head_storage(d.head_dim)
+    hidden, inner, router = (math.ceil(n / dot) * dot for n in (d.hidden_size, d.intermediate_size, router_hidden))
     found = {
-        "k": (d.hidden_size, shape.kv_size, w),
-        "v": (d.hidden_size, shape.kv_size, w),
-        "q": (d.hidden_size, shape.query_size, w),
-        "o": (d.attention_heads * head, d.hidden_size, w),
-        shape.ffn_input: (d.hidden_size, (1 + shape.gated) * d.intermediate_size, w),
-        "down": (d.intermediate_size, d.hidden_size, w),
+        "k": (d.hidden_size, d.kv_heads * head, w),
+        "v": (d.hidden_size, d.kv_heads * head, w),
+        "q": (d.hidden_size, d.attention_heads * head, w),
+        "o": (d.attention_heads * head, hidden, w),
+        shape.ffn_input: (d.hidden_size, (1 + shape.gated) * inner, w),
+        "down": (d.intermediate_size, hidden, w),
     }
-    for router in ("router_attention", "router_ffn")[:routers] if router_hidden else ():
-        found[router] = (d.hidden_size, router_hidden, "fp16")
+    for name in ("router_attention", "router_ffn")[:routers] if router_hidden else ():
+        found[name] = (d.hidden_size, router, "fp16")
     return found
 
 
-def map_memory(
-    shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router_hidden: int
-) -> MemoryMap:
+def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router: Router) -> MemoryMap:
     """Lay out weights and a K/V cache of ``tokens``; raises SpecError where they do not fit the board."""
-    d, dot = shape.dimensions, overlay.pe_array.dot_length
-    matrices: dict[tuple[int, str], Matrix] = {}
-    offset = 0
+    d = shape.dimensions
+    matrices = _matrices(shape, overlay, router.hidden if router.kind in WIDE_ROUTERS else 0)
+    last = matrices[-1, "lm_head"]
+    offset = _next_boundary(last.offset + last.chunk_sets * overlay.chunk_bytes)
+    vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
+    slots, stride = math.ceil(tokens / overlay.dma.hbm_ports), vector
+    if overlay.kv_buffer.map == "interleaved":
+        share = math.ceil(vector // overlay.chunk_bytes / overlay.dma.hbm_ports) * overlay.chunk_bytes
+        slots, stride = tokens, math.ceil(share / ADDRESS_UNIT) * ADDRESS_UNIT
+    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * stride, tokens)
+    columns = {key: matrix.columns for key, matrix in matrices.items()}
+    constants, strides = map_constants(shape, overlay, router, columns), strides_of(shape, overlay)
+    ddr = map_ddr(shape, overlay, tokens, board, constants, strides)
+    return MemoryMap(matrices, offset, slots, vector, stride, ddr, strides, constants)
+
+
+def _matrices(shape: ModelShape, overlay: Overlay, router_hidden: int) -> dict[tuple[int, str], Matrix]:
+    """Layer by layer in streaming order, then the LM head; each begins at a page."""
+    d, channels = shape.dimensions, Channels.of(shape, overlay)
     wanted = [
         (layer, n, m)
         for layer in range(d.layers)
         for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()
     ]
     wanted.append((-1, "lm_head", (d.hidden_size, d.vocabulary, overlay.datatypes.lm_head)))
+    found: dict[tuple[int, str], Matrix] = {}
+    offset = 0
     for layer, name, (rows, columns, datatype) in wanted:
-        k_tiles = math.ceil(rows / dot)
-        sets = weight_chunk_sets(overlay, k_tiles, columns, datatype)
-        matrices[layer, name] = Matrix(offset, k_tiles, columns, datatype, sets)
-        offset += math.ceil(sets * overlay.chunk_bytes / BOUNDARY) * BOUNDARY
-    vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
-    slots, stride = math.ceil(tokens / overlay.dma.hbm_ports), vector
-    if overlay.kv_buffer.map == "interleaved":
-        chunks = vector // overlay.chunk_bytes
-        slots, stride = tokens, math.ceil(chunks / overlay.dma.hbm_ports) * overlay.chunk_bytes
-    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * stride, tokens)
-    return MemoryMap(matrices, offset, slots, vector, stride, _ddr_map(shape, overlay, tokens, board))
+        k_tiles, parts = math.ceil(rows / overlay.pe_array.dot_length), []
+        # without scales nothing bounds a part
+        cuts = [(name, 0, columns)] if name.startswith("router") else channels.parts(name, columns)
+        start = offset
+        for _, first, count in cuts:
+            sets = weight_chunk_sets(overlay, k_tiles, count, datatype)
+            parts.append(ColumnPart(first, count, offset, sets))
+            # instructions count 64 bytes
+            offset = math.ceil((offset + sets * overlay.chunk_bytes) / ADDRESS_UNIT) * ADDRESS_UNIT
+        total = sum(part.chunk_sets for part in parts)
+        found[layer, name] = Matrix(start, k_tiles, columns, datatype, total, tuple(parts))
+        offset = _next_boundary(offset)
+    return found
+
+
+def _next_boundary(offset: int) -> int:
+    return math.ceil(offset / BOUNDARY) * BOUNDARY
 
 
 def _check_hbm(
@@ -112,32 +164,3 @@ def _check_hbm(
             f"sequence of {tokens} tokens: beyond capacity, {room - weights} bytes a port are left for K/V"
             f" and {cache} are needed; shorten it to about {most} tokens"
         )
-
-
-def _ddr_map(shape: ModelShape, overlay: Overlay, tokens: int, board: Board) -> dict[str, int]:
-    d = shape.dimensions
-    row = math.ceil(d.hidden_size / overlay.pe_array.dot_length) * overlay.tile_bytes
-    heads = d.attention_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
-    sizes = {
-        # with learned positions the host adds token and position: a row a token of the sequence
-        "embedding": (tokens if d.learned_positions else d.vocabulary) * row,
-        "constants": d.layers * 64 * (d.hidden_size + d.intermediate_size) + 8 * d.vocabulary,
-        "rotary": tokens * d.head_dim * FP16_BYTES,
-        "x": tokens * row,
-        "q": tokens * heads,
-        "o": tokens * heads,
-        "scores0": 2**29,
-        "scores1": 2**29,
-        "logits": d.vocabulary * FP16_BYTES + overlay.tile_bytes,
-        "program": 2**30,
-    }
-    starts, offset = {}, 0
-    for name, size in sizes.items():
-        starts[name] = offset
-        offset += math.ceil(size / BOUNDARY) * BOUNDARY
-    room = board.ddr.capacity_bytes * board.ddr.channels
-    if offset > room:
-        raise SpecError(
-            f"shape {shape.name}: DDR4 needs {offset} bytes, the board has {room}; use a smaller vocabulary"
-        )
-    return starts

@@ -16,6 +16,11 @@ def statistics_bank(pair: int) -> int:
     return pair & 1
 
 
+def maximum_region(bank: int) -> Region:
+    """Maxima and sums of scores in a bank of the row statistics."""
+    return ("maximum", bank)
+
+
 def emit_norm(e: Emitter, part: Part, gate: dict[str, int], x: str, xn: str, rows: int) -> None:
     """RMSNorm of place ``x`` into place ``xn``; nothing where the first product normalises its input itself."""
     if e.fused:
@@ -36,11 +41,11 @@ def emit_softmax(e: Emitter, tokens: int, gate: dict[str, int], pair: int, pairs
         "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, "half": statistics_bank(pair), **gate,
     }  # fmt: skip
     target = {"target": e.places[scores]}
-    _passes(e, [scores, *e.gate_reads(gate)], f"maximum {scores}", [], scores, fields, target)
+    _passes(e, [scores, *e.gate_reads(gate)], maximum_region(fields["half"]), [], scores, fields, target)
 
 
 def _passes(
-    e: Emitter, reads: list[Region], statistics: str, constants: list[Region], target: str,
+    e: Emitter, reads: list[Region], statistics: Region, constants: list[Region], target: str,
     fields: dict[str, int], more: dict[str, int],
 ) -> None:  # fmt: skip
     e.emit(Opcode.STATISTICS, reads, [statistics], **fields)

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.program.builder import OPCODE_ENGINE
 from skipopu.program.context import Context
-from skipopu.program.isa import COLUMN, ENGINES, Fields, Opcode, Words, decode
+from skipopu.program.instruction_check import check_instructions
+from skipopu.program.isa import Words
+from skipopu.program.status import Condition, text
 from skipopu.spec.error import SpecError
+from skipopu.spec.overlay import Overlay
 
 
 @dataclass(frozen=True)
@@ -29,32 +31,11 @@ class Program:
         return len(self.words)
 
 
-def validate_program(words: Words) -> None:
-    """Check that the program halts once, at its end, and signals every semaphore before waiting for it.
+def validate_program(words: Words, overlay: Overlay) -> None:
+    """Check what the sequencer of ``overlay`` checks: encoding, alignment, HALT at the end, semaphores.
 
-    Raises SpecError naming the instruction.
+    Raises SpecError in the words of the status that the hardware would show.
     """
-    fields = decode(words)
-    halts = np.flatnonzero(fields[:, 0] == Opcode.HALT)
-    if halts.tolist() != [len(fields) - 1]:
-        raise SpecError(
-            f"program: halt at {halts.tolist()}; expected one, at the last instruction {len(fields) - 1}"
-        )
-    _check_semaphores(fields)
-
-
-def _check_semaphores(fields: Fields) -> None:
-    engine = np.array([OPCODE_ENGINE[Opcode(op)] for op in range(max(Opcode) + 1)])[fields[:, 0]]
-    wait, signal = fields[:, COLUMN["wait"]], fields[:, COLUMN["signal"]]
-    for source in range(len(ENGINES)):
-        for target in range(len(ENGINES)):
-            given = np.cumsum((engine == source) & (signal >> target & 1 == 1))
-            taken = np.cumsum((engine == target) & (wait >> source & 1 == 1))
-            name = f"{ENGINES[source].label}→{ENGINES[target].label}"
-            early = np.flatnonzero(taken > given)
-            if early.size:
-                raise SpecError(
-                    f"instruction {early[0]}: semaphore {name} underflow, waits before anything signals it"
-                )
-            if given.size and given[-1] != taken[-1]:
-                raise SpecError(f"program: semaphore {name} ends at {given[-1] - taken[-1]}; expected 0")
+    found = check_instructions(words, overlay)
+    if found.code != Condition.OK:
+        raise SpecError(text(found))

@@ -99,6 +99,8 @@ class Dma:
     read_bursts: int = number("burst", 1, 64, power_of_two=True)
     write_bursts: int = number("burst", 1, 64, power_of_two=True)
     ddr_beats: int = number("beat", 16, 1024)
+    ddr_read_bursts: int = number("burst", 1, 64)
+    ddr_write_bursts: int = number("burst", 1, 64)
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,11 @@ class Overlay(Parameters):
         """Core cycles from a token's last logits to its bit in the row mask."""
         return self.slot_latency + self.npe.route_stages
 
+    @property
+    def router_weights_latency(self) -> int:
+        """Core cycles from the start of a stream of router weights to its first word at KER: a read of block RAM."""
+        return self.global_buffer.read_stages
+
     # --- HBM ------------------------------------------------------------------------------------------
 
     @property
@@ -312,6 +319,30 @@ class Overlay(Parameters):
         unit = max(self.pe_array.dot_length, self.chunk_bytes // FP16_BYTES)
         return math.ceil(head_dim / unit) * unit
 
+    def value_columns(self, head: int) -> int:
+        """Columns of a V tile: the most in which ``head`` stored elements go through in equal parts.
+
+        A part is made of whole chunks, or a chunk of whole parts: so no column takes elements of another place.
+        """
+        chunk = self.chunk_bytes // FP16_BYTES
+        most = min(head, self.pe_array.columns)
+        return next(n for n in range(most, 0, -1) if head % n == 0 and (n % chunk == 0 or chunk % n == 0))
+
+    @property
+    def append_words(self) -> int:
+        """Words that kv_append keeps, a row tile or an HBM chunk each, whichever is larger: a chunk a cycle can leave.
+
+        A word is read in as many cycles as it has tiles and written in as many as it has chunks; room that it leaves is
+        asked for in the cycle after, and filled ``read_stages`` later.
+        """
+        word = max(self.tile_bytes, self.chunk_bytes) // min(self.tile_bytes, self.chunk_bytes)
+        return math.ceil((self.global_buffer.read_stages + 1) / word) + 1
+
+    @property
+    def append_tiles(self) -> int:
+        """Row tiles that kv_append may have asked for and not yet written."""
+        return self.append_words * max(self.chunk_bytes // self.tile_bytes, 1)
+
     @property
     def buffer_ports(self) -> int:
         """Banks of the invariance buffer in use; each reads and writes a chunk a cycle (URAM288 has two ports)."""
@@ -340,9 +371,13 @@ BLOCK_RAM_READ = 1
 # DSP48E2 (UG579): SIMD mode TWO24 adds in two lanes.
 DSP_LANE_BITS = 24
 
+# Cycles until a load or store knows how much it moves: rows · tiles, · K/V rounds, up to whole words; a register each.
+TRANSFER_STAGES = 3
+
 # AXI facts (PG276, UG1393), not choices: 256-bit HBM ports, AXI3 bursts of ≤ 16 beats, 512-bit DDR4 words.
 HBM_BEAT_BYTES = 32
 AXI3_BURST_BEATS = 16
 BOUNDARY = 4096  # bytes; no AXI burst crosses a multiple of it
 DDR_BEAT_BYTES = 64
 DDR_CHANNELS = 2
+STORE_BEATS = 2 * AXI3_BURST_BEATS  # that a channel's write FIFO holds: one burst fills while another leaves

@@ -108,6 +108,11 @@ def multiplex(bits: int) -> int:
     return bits
 
 
+def select(bits: int, values: int) -> int:
+    """LUTs of a choice of ``values`` values: a tree of 4-to-1 choices."""
+    return bits * math.ceil((values - 1) / 3)
+
+
 def compare(bits: int) -> int:
     """LUTs of a comparison: two bits each in front of the carry chain."""
     return math.ceil(bits / 2)

@@ -43,10 +43,10 @@ def dsp_slices(overlay: Overlay) -> int:
 def multipliers(overlay: Overlay, *, primitive: bool) -> int:
     """Operators ``*`` in the Verilog.
 
-    The auxiliary product of every PE, its slice where that is a model, and one in the control: rows × slots.
+    The auxiliary product of every PE, and its slice where that is a model.
     """
     pe = overlay.pe_array
-    return pe.columns // COLUMNS * pe.dot_length * (1 if primitive else 2) + 1
+    return pe.columns // COLUMNS * pe.dot_length * (1 if primitive else 2)
 
 
 def _total(parts: "tuple[Module, ...] | list[Module]") -> Estimate:

@@ -9,6 +9,7 @@ from skipopu.hdl.bitmask import Bitmask
 from skipopu.hdl.kv_buffer import KvBuffer
 from skipopu.hdl.kv_crossbar import KvCrossbar
 from skipopu.hdl.kv_fetch import KvFetch
+from skipopu.hdl.kv_forming import KvForming
 from skipopu.hdl.kv_lanes import KvLanes
 from skipopu.hdl.kv_ring import KvRing
 from skipopu.hdl.kv_rounds import KvRounds
@@ -146,6 +147,23 @@ def the_newest_twice(right: Method) -> Method:
     return form
 
 
+def the_last_chunk_does_not_wait(_: Method) -> Method:
+    return lambda self: Const(0)
+
+
+def v_is_announced_too(_: Method) -> Method:
+    return lambda self, current: current.executed
+
+
+def tokens_of_those_that_wait(_: Method) -> Method:
+    def tokens(self: KvForming, opened: Any, waiting: Any) -> list[Any]:
+        ports = self._shape.ports
+        both = [waiting[port] if port < ports else opened[port] for port in range(self._shape.lanes)]
+        return [self.formed.tokens[lane].eq(each) for lane, each in enumerate(both)]
+
+    return tokens
+
+
 def done_a_cycle_late(right: Method) -> Method:
     def operation(self: KvBuffer, m: Module, *arguments: Any) -> None:
         *others, over = arguments
@@ -167,6 +185,9 @@ FAULTS: dict[str, Fault] = {
     "a token is lost while the round queue is full": (KvScheduler, "_form", lost_when_full, ()),
 }
 MORE_FAULTS: dict[str, Fault] = {
+    "the end is guessed": (KvRounds, "_unknown", the_last_chunk_does_not_wait, ()),
+    "V is announced, too": (KvBuffer, "_told", v_is_announced_too, ()),
+    "the open round has the tokens of the queues": (KvForming, "_tokens", tokens_of_those_that_wait, ()),
     "the newest token is kept": (KvScan, "_reused", the_newest_too, ()),
     "the newest token comes twice": (KvScheduler, "_form", the_newest_twice, ()),
     "the ring's head does not advance": (KvRing, "_pointer", head_stays, ()),

@@ -13,7 +13,7 @@ from skipopu.hdl.cosim.axi_memory_state import stall_names
 from skipopu.hdl.cosim.kv_buffer_coverage import Coverage, coverage, missing
 from skipopu.hdl.cosim.kv_buffer_events import DONE, OUTPUT, STREAMS
 from skipopu.hdl.cosim.kv_buffer_model import Rounds, Simulated, simulate
-from skipopu.hdl.cosim.kv_buffer_outputs import Outputs, expected_outputs
+from skipopu.hdl.cosim.kv_buffer_outputs import Outputs, expected_outputs, token_bits
 from skipopu.hdl.cosim.kv_buffer_rules import broken_rule
 from skipopu.hdl.cosim.kv_buffer_stimulus import Operation, Sequence, sequences
 from skipopu.hdl.cosim.stalls import patterns
@@ -47,18 +47,21 @@ def parts(*settings: str) -> tuple[KvShape, list[Part]]:
 def verdict(shape: KvShape, given: list[Part]) -> str:
     """What the rules say of the outputs; empty: nothing is wrong."""
     trace = [[*[OUTPUT] * len(outputs.mask), DONE] for _, _, _, outputs in given]
-    payloads = np.concatenate([as_bytes(outputs) for *_, outputs in given])
-    found = {"trace": np.concatenate(trace).astype(np.uint8), "outputs": payloads}
+    payloads = np.concatenate([as_bytes(shape, outputs) for *_, outputs in given])
+    found = {"trace": np.concatenate(trace).astype(np.uint8)[:, None], "outputs": payloads}
     work = {id(sequence): sequence for sequence, *_ in given}
     broken = broken_rule(shape, list(work.values()), found)
     return "" if broken is None else broken.signal
 
 
-def as_bytes(outputs: Outputs) -> NDArray[np.uint8]:
+def as_bytes(shape: KvShape, outputs: Outputs) -> NDArray[np.uint8]:
     """Payloads as the bench notes them."""
     transfers, lanes, words = outputs.data.shape
     bits = outputs.mask[:, None] >> np.arange(lanes, dtype=np.uint64) & np.uint64(1)
-    flags = np.packbits(np.column_stack([bits, outputs.last]).astype(np.uint8), axis=1, bitorder="little")
+    tokens = outputs.tokens[:, :, None] >> np.arange(token_bits(shape), dtype=np.uint64) & np.uint64(1)
+    tokens = tokens.reshape(transfers, lanes * token_bits(shape))
+    flags = np.column_stack([bits, outputs.last, outputs.end, tokens])
+    flags = np.packbits(flags.astype(np.uint8), axis=1, bitorder="little")
     return np.column_stack([outputs.data.reshape(transfers, lanes * words).view(np.uint8), flags])
 
 
@@ -94,13 +97,20 @@ def a_round_lost(outputs: Outputs, r: Rounds, _: int) -> Outputs:
 
 def a_round_twice(outputs: Outputs, r: Rounds, _: int) -> Outputs:
     order = np.r_[: len(outputs.mask) // (len(r.first) - 1), : len(outputs.mask)]
-    return Outputs(outputs.mask[order], outputs.last[order], outputs.data[order])
+    return taken(outputs, order)
+
+
+def taken(outputs: Outputs, order: NDArray[np.int64]) -> Outputs:
+    """Transfers in another order; the end is where it was."""
+    end = np.zeros(len(order), np.uint64)
+    end[-1] = 1
+    return Outputs(outputs.mask[order], outputs.last[order], end, outputs.tokens[order], outputs.data[order])
 
 
 def a_round_too_early(outputs: Outputs, r: Rounds, _: int) -> Outputs:
     chunks = len(outputs.mask) // (len(r.first) - 1)
     order = np.r_[chunks : 2 * chunks, :chunks, 2 * chunks : len(outputs.mask)]
-    return Outputs(outputs.mask[order], outputs.last[order], outputs.data[order])
+    return taken(outputs, order)
 
 
 def a_lane_left_out(outputs: Outputs, r: Rounds, lane: int) -> Outputs:
@@ -113,7 +123,24 @@ def the_end_is_not_told(outputs: Outputs, _: Rounds, __: int) -> Outputs:
     return replace(outputs, last=np.zeros_like(outputs.last))
 
 
+def a_round_is_the_end(outputs: Outputs, r: Rounds, _: int) -> Outputs:
+    end = outputs.end.copy()
+    end[len(end) // (len(r.first) - 1) - 1] = 1
+    return replace(outputs, end=end)
+
+
+def the_end_is_lost(outputs: Outputs, _: Rounds, __: int) -> Outputs:
+    return replace(outputs, end=np.zeros_like(outputs.end))
+
+
+def another_token(outputs: Outputs, _: Rounds, lane: int) -> Outputs:
+    tokens = outputs.tokens.copy()
+    tokens[-1] ^= np.uint64(1)
+    return replace(outputs, tokens=tokens)
+
+
 FAULTS: dict[Fault, str] = {
+    a_round_is_the_end: "the end", the_end_is_lost: "the end", another_token: "brings token",
     a_bit_turns: "brings a visible token's vector", chunks_swapped: "brings a visible token's vector",
     a_round_lost: "comes", a_round_twice: "comes", a_round_too_early: "V comes in the rounds of K",
     a_lane_left_out: "comes", the_end_is_not_told: "ends with its last chunks",

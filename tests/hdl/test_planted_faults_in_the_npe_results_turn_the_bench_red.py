@@ -93,6 +93,10 @@ def only_when_empty(_: Method) -> Method:
     return lambda self, m, completes, leaves: ~completes | ~self.full
 
 
+def every_column_block(_: Method) -> Method:
+    return lambda self: self.sums.payload.last
+
+
 def rounds_go_on(_: Method) -> Method:
     return lambda self, last, last_of_round: last
 
@@ -129,6 +133,7 @@ MORE: dict[str, Fault] = {
     "statistics forget the head": (ResultRequest, "_other_head", no_head),
     "statistics rest a cycle less": (ResultRequest, "_distance", one_less),
     "K/V rounds do not begin anew": (SlotPairs, "_begins", rounds_go_on),
+    "an operation ends with its first column block": (SlotPairs, "_end", every_column_block),
     "a row leaves in a word more": (SlotPairs, "_is_last", one_word_more),
     "an operation begins a cycle late": (SlotPairs, "_room", late_operation),
     "a pair waits until the one before has gone": (SlotPairs, "_room", only_when_empty),

@@ -11,10 +11,16 @@ from skipopu.hdl.alignment import Alignment
 from skipopu.hdl.conversion import Conversion
 from skipopu.hdl.cosim.pe_array import cosimulate
 from skipopu.hdl.float_adder import FloatAdder
+from skipopu.hdl.ifm import Ifm
 from skipopu.hdl.ker import Ker
+from skipopu.hdl.ker_elements import KerElements
+from skipopu.hdl.ker_pieces import KerPieces
 from skipopu.hdl.pe import LANE, Pe
+from skipopu.hdl.pe_array import PeArray
 from skipopu.hdl.psum import Psum
 from skipopu.hdl.shared_exponent import SharedExponent
+from skipopu.hdl.sum_entry import SumEntry
+from skipopu.spec.ker_shape import KerShape
 from skipopu.spec.overlay import Overlay
 
 Method = Callable[..., Any]
@@ -73,10 +79,61 @@ def released_at_once(right: Method) -> Method:
     return empty
 
 
+def always(_: Method) -> Method:
+    return lambda self, *_: Const(1, 1)
+
+
+def never(_: Method) -> Method:
+    return lambda self, *_: Const(0, 1)
+
+
+def once(_: Method) -> Method:
+    return lambda self, *_: Const(1)
+
+
+def asked_before_it_is_told(right: Method) -> Method:
+    def announced(self: Ifm, *arguments: Any) -> Value:
+        right(self, *arguments)
+        return Const(1, 1)
+
+    return announced
+
+
+def end_counts_as_a_round(_: Method) -> Method:
+    return lambda self, end: self.rounds + 1
+
+
+def by_loop_bounds(_: Method) -> Method:
+    return lambda self, loop: loop.last
+
+
+def used_up_only(_: Method) -> Method:
+    return lambda self, used_up, last_piece: used_up
+
+
+def whoever_has_a_token(right: Method) -> Method:
+    def element(self: KerElements, column: int, k: int) -> tuple[Value, Value]:
+        weight, write = right(self, column, k)
+        return weight, (Const(0, 1) if isinstance(write, Const) else self._write[0])
+
+    return element
+
+
+def neighbour(right: Method) -> Method:
+    return lambda self, elements, place: right(self, elements, place ^ 1)
+
+
+def by_lane(_: Method) -> Any:
+    return property(lambda self: False)
+
+
 FP16_SUMS = ("psum.format=fp16",)  # FP32 keeps every bit of the sums: nothing is rounded
+TWO_HEADS = ("pe_array.columns=8", "dataflow.packed_heads=2")
+LONG_WORDS = ("ker.constant_bytes_per_cycle=512",)
 Fault = tuple[type, str, Callable[[Method], Method], tuple[str, ...]]
 FAULTS: dict[str, Fault] = {
     "packing: the overlap is forgotten": (Pe, "_auxiliary", no_auxiliary, ()),
+    "what a tile does not write stays": (KerPieces, "_begins", never, ()),
 }
 MORE: dict[str, Fault] = {
     "KER's halves do not change": (Ker, "_other", stays, ()),
@@ -90,6 +147,20 @@ MORE: dict[str, Fault] = {
     "the partial sum is truncated": (FloatAdder, "_round_up", never_rounded, ()),
     "KER's half is written while it is read": (Ker, "_empty", released_at_once, ()),
     "PSUM's halves do not change": (Psum, "_other", stays, ()),
+    "rows of a round are asked for before it is announced": (Ifm, "_rounds", asked_before_it_is_told, ()),
+    "the end is counted as a round": (Ifm, "_counted", end_counts_as_a_round, ()),
+    "keys end with their loop": (Ker, "_is_last", by_loop_bounds, ()),
+    "every column block ends its operation": (PeArray, "_is_end", always, ()),
+    "sums do not take turns": (SumEntry, "_is_last_turn", always, ()),
+    "both heads meet the rows of the first": (PeArray, "_heads_differ", never, TWO_HEADS),
+    "the columns of the second head always have rows of their own": (PeArray, "_heads_differ", always, TWO_HEADS),
+    "a chunk is taken with its first tile": (KerPieces, "_segments", once, ()),
+    "a tile is complete with its first piece": (KerPieces, "_pieces", once, ()),
+    "the last word of router weights is left standing": (KerPieces, "_word_done", used_up_only, LONG_WORDS),
+    "a lane without a token counts as a key": (KerElements, "key", whoever_has_a_token, TWO_HEADS),
+    "a lane without a token counts as a value": (KerElements, "value", whoever_has_a_token, TWO_HEADS),
+    "elements are swapped": (KerElements, "_slot", neighbour, ()),
+    "a token takes the column of its lane, where there is none": (KerShape, "by_rank", by_lane, ()),
 }
 few = [pytest.param(*fault, id=name) for name, fault in FAULTS.items()]
 slow = [pytest.param(*fault, id=name, marks=pytest.mark.slow) for name, fault in MORE.items()]
@@ -111,4 +182,4 @@ def test_the_fault_is_found(
 
 
 def overlay(*settings: str) -> Overlay:
-    return Overlay.load("tiny", ("pe_array.columns=2", *settings))
+    return Overlay.load("tiny", ("pe_array.columns=2", "dataflow.packed_heads=1", *settings))

@@ -12,12 +12,15 @@ from skipopu.hdl.column_pair import ColumnPair
 from skipopu.hdl.float_adder import FloatAdder
 from skipopu.hdl.ker import Ker
 from skipopu.hdl.ker_bank import KerBank
+from skipopu.hdl.ker_pieces import KerPieces
+from skipopu.hdl.ker_words import KerWords
 from skipopu.hdl.netlist import Netlist, Totals, read_netlist, totals
 from skipopu.hdl.pe import Pe
 from skipopu.hdl.pe_array import PeArray
 from skipopu.hdl.verilog import Block, emit
 from skipopu.spec import resources
 from skipopu.spec.error import SpecError
+from skipopu.spec.ker_shape import ker_shape
 from skipopu.spec.overlay import Overlay
 
 LONG = (
@@ -70,8 +73,7 @@ def test_multipliers(variant: str, primitive: bool) -> None:
     pes = overlay.pe_array.columns // 2 * overlay.pe_array.dot_length
     assert modules["pe"].operators["*"] == 1  # of the five bits in which two products overlap
     assert modules["dsp48e2_multiply"].operators.get("*", 0) == (not primitive)
-    assert modules["pe_array"].operators["*"] == 1  # entries of a column block: rows × slots
-    assert found.operators["*"] == 1 + pes * (1 if primitive else 2)
+    assert found.operators["*"] == pes * (1 if primitive else 2)
     assert found.operators["*"] == resources.multipliers(overlay, primitive=primitive)
 
 
@@ -79,17 +81,24 @@ def test_multipliers(variant: str, primitive: bool) -> None:
 def test_port_widths(variant: str) -> None:
     overlay, modules, _ = array(variant)
     number = {"fp32": 32, "fp16": 16}[overlay.psum.format]
-    request, bounds = 16 + 13, 13 + 16 + 16
+    request, bounds = 16 + 13, 13 + 16 + 16 + 16 + 5 + 11
+    row, lanes = 16 * overlay.pe_array.dot_length, overlay.dma.hbm_ports + overlay.kv_buffer.ports
+    token = (overlay.bitmask.tokens - 1).bit_length()
     widths = {
-        "clk": 1, "rst": 1, "busy": 1, "row": 16 * overlay.pe_array.dot_length, "row_valid": 1,
-        "operation__payload": 1 + bounds, "operation__valid": 1, "operation__ready": 1,
+        "clk": 1, "rst": 1, "busy": 1, "closes": 1, "ended": 1, "active": 1, "missing": 3, "rounds": 16,
+        "row": row, "row_b": row, "row_valid": 1,
+        "operation__payload": 4 + bounds, "operation__valid": 1, "operation__ready": 1,
+        "kv__payload": lanes * (overlay.clock.hbm_ratio * 256 + 1 + token) + 2, "kv__valid": 1, "kv__ready": 1,
+        "constants__payload": 8 * overlay.ker.constant_bytes_per_cycle, "constants__valid": 1, "constants__ready": 1,
+        "announce__payload": 1, "announce__valid": 1, "announce__ready": 1,
         "weights__payload": overlay.dma.hbm_ports * overlay.clock.hbm_ratio * 256,
         "weights__valid": 1, "weights__ready": 1,
         "request__payload": request, "request__valid": 1, "request__ready": 1,
-        "results__payload": overlay.pe_array.columns * number + 1, "results__valid": 1, "results__ready": 1,
+        "results__payload": overlay.pe_array.columns * number + 2, "results__valid": 1, "results__ready": 1,
     }  # fmt: skip
     outputs = {"operation__ready", "weights__ready", "request__payload", "request__valid", "results__payload"}
-    outputs |= {"results__valid", "busy"}
+    outputs |= {"results__valid", "busy", "closes", "ended", "active", "missing", "rounds"}
+    outputs |= {"kv__ready", "constants__ready", "announce__ready"}
     ports = modules["pe_array"].ports
     assert {port.name: port.bits for port in ports} == widths
     assert {port.name for port in ports if port.direction == "out"} == outputs
@@ -110,7 +119,7 @@ def test_every_module_has_the_registers_of_the_resource_model(variant: str) -> N
 def test_memory_bits(variant: str) -> None:
     overlay, _, found = array(variant)
     entry = overlay.pe_array.columns * {"fp32": 32, "fp16": 16}[overlay.psum.format]
-    row = 16 * overlay.pe_array.dot_length
+    row = 2 * 16 * overlay.pe_array.dot_length  # of both packed heads
     assert found.memory_bits == 2 * overlay.psum.entries * entry + overlay.ifm.rows * row
 
 
@@ -169,16 +178,34 @@ def test_registers_of_a_float_adder(stages: int, format: str, exponent: int, fra
     ("columns", "length", "word", "broadcast"), [(8, 16, 128, 1), (4, 16, 32, 2), (6, 16, 64, 3), (2, 32, 64, 1)]
 )
 def test_registers_of_ker(columns: int, length: int, word: int, broadcast: int) -> None:
-    """A word kept while a tile ends within it; counters and flags."""
+    """A word kept while a tile ends within it, and its gear; counters and flags of the halves."""
     tile = 2 * columns * length
     granule = math.gcd(word, tile, tile // 4)
     places, granules = word // granule, tile // granule
     kept = 8 * word + math.ceil(math.log2(places)) + 1 if places > 1 else 0  # word, place, tile begins
     gear = math.ceil(math.log2(granules + places))
     counters, flags = 16 + 16, 1 + 2 + 2 + 1 + 1  # tile, block; all loaded; loaded, occupied; half filled, in use
-    expected = kept + gear + counters + flags + 4 * broadcast
-    block = Ker(columns=columns, dot_length=length, word_bytes=word, broadcast_stages=broadcast)
-    assert flip_flops(block) == expected
+    assert flip_flops(KerWords(columns=columns, dot_length=length, word_bytes=word)) == kept + gear
+    overlay = Overlay.load("tiny", (f"pe_array.columns={columns}", f"pe_array.dot_length={length}"))
+    block = Ker(shape=ker_shape(overlay), word_bytes=word, broadcast_stages=broadcast)
+    assert flip_flops(block) == counters + flags + 4 * broadcast
+
+
+@pytest.mark.parametrize(
+    ("settings", "pieces", "segments"),
+    [
+        ((), 2, 4),  # router weights of both modules in two words; 4 tiles of V, 8 columns wide, in a chunk of 32
+        (("pe_array.columns=80", "kv_buffer.ports=20"), 2, 1),  # two chunks a tile of V
+        (("clock.hbm_ratio=8", "ker.constant_bytes_per_cycle=16"), 8, 16),
+        (("pe_array.columns=32", "ker.constant_bytes_per_cycle=512"), 1, 8),
+    ],
+)  # fmt: skip
+def test_registers_of_ker_pieces(settings: tuple[str, ...], pieces: int, segments: int) -> None:
+    """A counter of pieces, one of tiles in a chunk; never without a bit."""
+    shape = ker_shape(Overlay.load("tiny", settings))
+    assert (shape.pieces, shape.segments) == (pieces, segments)
+    expected = sum(max(math.ceil(math.log2(count)), 1) for count in (pieces, segments))
+    assert flip_flops(KerPieces(shape=shape)) == expected
 
 
 @pytest.mark.parametrize(("length", "part"), [(16, 16), (16, 4), (64, 64)])

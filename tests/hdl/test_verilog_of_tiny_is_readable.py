@@ -106,7 +106,7 @@ def _is_series(found: list[int]) -> bool:
 
 def test_every_block_is_one_module(texts: dict[str, str]) -> None:
     blocks = {"pe_array", "ker", "ker_bank", "ifm", "psum", "psum_half", "column_pair", "shared_exponent", "pe", MODULE}
-    blocks |= {"alignment", "accumulation_tree", "conversion", "float_adder"}
+    blocks |= {"alignment", "accumulation_tree", "conversion", "float_adder", "ker_words", "ker_pieces", "ker_slots"}
     assert set(texts) == blocks
     for name, text in texts.items():
         assert re.findall(r"^module (\w+)", text, re.MULTILINE) == [name]
@@ -140,7 +140,7 @@ def test_ports_are_those_of_the_docstring_in_its_order(netlists: dict[str, Netli
         described = re.findall(r"\w+", ports_section(name))
         ports = [port.name.partition("__")[0] for port in netlist.ports if port.name not in ("clk", "rst")]
         assert [p for p in ports if p not in described] == [], name
-        assert [p.name for p in netlist.ports[:2]] == ["clk", "rst"]
+        assert [p.name for p in netlist.ports[:2]] == ["clk", "rst"] or not netlist.flip_flops
 
 
 @pytest.mark.parametrize("module", blocks())
@@ -153,7 +153,7 @@ def test_names_are_kept(module: str, texts: dict[str, str]) -> None:
 def test_instances_are_called_as_they_were_placed(netlists: dict[str, Netlist]) -> None:
     overlay = Overlay.load("tiny").pe_array
     assert set(netlists["pe_array"].instances) == {
-        "ker", "ifm", "psum", *(f"{n}_{c}" for n in ("columns", "weights") for c in range(0, overlay.columns, 2))
+        "ker", "slots", "ifm", "psum", *(f"{n}_{c}" for n in ("columns", "weights") for c in range(0, overlay.columns, 2))
     }  # fmt: skip
     pair = netlists["column_pair"].instances
     assert {n for n, module in pair.items() if module == "pe"} == {f"pe_{k}" for k in range(overlay.dot_length)}
@@ -177,7 +177,7 @@ def test_lines_fit_on_a_screen(texts: dict[str, str]) -> None:
 def test_a_module_is_short(texts: dict[str, str]) -> None:
     lines = {name: text.count("\n") for name, text in texts.items()}
     assert max(lines.values()) < 1500
-    assert sum(lines.values()) < 4000
+    assert sum(lines.values()) < 5000
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def accesses(program: Program) -> list[Access]:
     tile = program.context.overlay.tile_bytes // 64
     for i, row in enumerate(rows_of(program)):
         found += [Access(i, *a) for a in _of(row, tile, program.context.overlay.pe_array.dot_length)]
+        found += [Access(i, *a) for a in _written_back(row, program.context.overlay.pe_array.columns)]
         found += [Access(i, *a) for a in _cache(row, int(program.tags[i, 2]))]
         gates = [Gate.ATTENTION, Gate.FFN] if row["gate"] == Gate.ALL else [row["gate"]]
         if row["opcode"] == Opcode.ROUTE and row["columns"]:
@@ -126,6 +127,12 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
         yield "statistics", 0, 1, op == Opcode.ROUTE
     if op in (Opcode.STATISTICS, Opcode.NORMALIZE):
         yield f"statistics of {source if r['tokens'] else 'rows'}", 0, 1, op == Opcode.STATISTICS
+
+
+def _written_back(row: Row, columns: int) -> Iterator[tuple[str, int, int, bool]]:
+    """Normalised rows of a product: its second column block waits for them; a product of one leaves a hazard."""
+    if row["opcode"] == Opcode.MATMUL and row["normalize"] and row["columns"] <= columns:
+        yield "tiles", row["operand"], row["operand"] + row["rows"] * row["k_tiles"], True
 
 
 def _cache(row: Row, first_token: int) -> Iterator[tuple[str, int, int, bool]]:

@@ -69,6 +69,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "all_skipped": ({"skip": 1.0}, ()),
     "one_token": ({"prompt": 1, "decode": 0}, ()),
     "no_buffer": ({"decode": 8}, ("kv_buffer.enabled=false",)),
+    "one_column_block": ({}, ("pe_array.columns=64",)),
     "fp16_weights": ({}, ("datatypes.weights=fp16", "datatypes.lm_head=fp16")),
     "many_ports": ({}, ("dma.hbm_ports=8",)),
     "row_wise": ({}, ("dataflow.fused=false", "dataflow.packed_heads=1")),

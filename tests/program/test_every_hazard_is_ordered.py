@@ -1,5 +1,7 @@
 """Whatever the engines' speeds: no deadlock, and no data is read too early or replaced too soon."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from ordering import Row, accesses, execute, order_of, rows_of, unordered
@@ -13,7 +15,7 @@ from skipopu.program.program import validate_program
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_program_is_valid(name: str) -> None:
-    validate_program(compiled(name).words)
+    validate_program(compiled(name).words, tiny())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -70,6 +72,17 @@ def test_a_missing_fence_is_found() -> None:
     one_less = [[row | {"fence": row["fence"] * (i != f)} for i, row in enumerate(rows)] for f in fenced]
     found = [bool(unordered(some, touched)) for some in one_less]
     assert sum(found) >= len(found) // 3  # many results are also waited for on the way through another engine
+
+
+def test_rows_normalised_by_a_single_column_block_are_fenced_off() -> None:
+    """Nothing in the instruction itself waits for them, so the next product does."""
+    p = compiled("one_column_block")
+    rows, touched = rows_of(p), accesses(p)
+    products = [i for i, row in enumerate(rows) if row["opcode"] == Opcode.MATMUL]
+    fences = [b for a, b in pairwise(products) if rows[a]["normalize"] and rows[a]["columns"] <= 64]
+    assert fences
+    assert all(rows[i]["fence"] for i in fences)
+    assert unordered([row | {"fence": row["fence"] * (i not in fences)} for i, row in enumerate(rows)], touched)
 
 
 def test_a_wait_without_its_signal_does_not_come_to_the_end() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ordering import order_of
+from small_programs import tiny
 
 from skipopu.program.builder import Builder, Tiles
 from skipopu.program.isa import COLUMN, ENGINES, NAMES, Fields, Opcode, encode
@@ -136,7 +137,7 @@ def touched(regions: list[object]) -> set[object]:
 @given(st.lists(st.tuples(st.sampled_from(OPCODES), REGIONS, REGIONS), max_size=25))
 def test_any_program_orders_all_that_meet(emissions: list[Emission]) -> None:
     fields = build(*emissions)
-    validate_program(encode(fields))
+    validate_program(encode(fields), tiny())
     order = order_of([dict(zip(NAMES, map(int, row), strict=True)) for row in fields[:-1]])
     for b, (_, reads, writes) in enumerate(emissions):
         for a, (_, read, written) in enumerate(emissions[:b]):
@@ -147,10 +148,10 @@ def test_any_program_orders_all_that_meet(emissions: list[Emission]) -> None:
 
 def faulty(change: Callable[[Fields], object]) -> str:
     fields = build(LOADS, (Opcode.MATMUL, ["r"], ["r"]), (Opcode.STORE_ROWS, ["r"], []))
-    validate_program(encode(fields))
+    validate_program(encode(fields), tiny())
     changed = change(fields)
     with pytest.raises(SpecError) as caught:
-        validate_program(encode(changed if isinstance(changed, np.ndarray) else fields))
+        validate_program(encode(changed if isinstance(changed, np.ndarray) else fields), tiny())
     return str(caught.value)
 
 
@@ -166,10 +167,10 @@ EARLY = "underflow, waits before anything signals it"
     [
         (_put(0, "signal", 0), f"instruction 1: semaphore load→pe_array {EARLY}"),
         (_put(2, "wait", LOAD), f"instruction 2: semaphore load→store {EARLY}"),
-        (_put(1, "wait", 0), "program: semaphore load→pe_array ends at 1; expected 0"),
-        (_put(0, "signal", PE | STORE), "program: semaphore load→store ends at 1; expected 0"),
-        (_put(1, "opcode", 0), "program: halt at [1, 3]; expected one, at the last instruction 3"),
-        (lambda fields: fields[:-1], "program: halt at []; expected one, at the last instruction 2"),
+        (_put(1, "wait", 0), "instruction 3: semaphore load→pe_array ends at 1; expected 0"),
+        (_put(0, "signal", PE | STORE), "instruction 3: semaphore load→store ends at 1; expected 0"),
+        (_put(1, "opcode", 0), "instruction 1: halt before the program's last instruction 3"),
+        (lambda fields: fields[:-1], "instruction 2: the program ends here without halt"),
         (lambda fields: fields[[1, 0, 2, 3]], f"instruction 0: semaphore load→pe_array {EARLY}"),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Weights, K/V cache and DDR4 tensors have places of their own on the board; what does not fit is refused."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from ordering import rows_of
@@ -12,7 +13,7 @@ from skipopu.program.memory_map import MemoryMap, map_memory
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import BITS, Overlay
-from skipopu.trace import synthesize
+from skipopu.trace import Router, synthesize
 
 U280 = Overlay.load("skipopu-u280")
 
@@ -20,7 +21,11 @@ U280 = Overlay.load("skipopu-u280")
 def maps() -> dict[str, tuple[ModelShape, Overlay, int, MemoryMap]]:
     wanted = [(shape(), tiny(), 40, 0), (shape(head_dim=20, hidden_size=72), tiny(), 7, 24)]
     wanted += [(ModelShape.load(n), U280, 1152, 0) for n in ("llama2-7b", "llama3.1-8b", "mobilellama-2.7b")]
-    return {f"{s.name} {h}": (s, o, t, map_memory(s, o, board(), t, h)) for s, o, t, h in wanted}
+    return {f"{s.name} {h}": (s, o, t, map_memory(s, o, board(), t, router(h))) for s, o, t, h in wanted}
+
+
+def router(hidden: int) -> Router:
+    return Router(kind="mlp" if hidden else "linear", hidden=hidden)
 
 
 MAPS = maps()
@@ -103,8 +108,8 @@ def test_every_ddr_tensor_has_room_for_its_padded_rows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "many_heads", "padded_heads"])
-def test_head_pairs_share_out_the_rows_of_a_block(name: str) -> None:
-    """Q is stored whole and loaded by pairs, O the other way round; both cover the same tiles once."""
+def test_head_pairs_of_a_row_block_have_slots_of_their_own(name: str) -> None:
+    """Q and O are stored and loaded pair by pair, each pair where it was stored; no slot reaches into another."""
     p = compiled(name)
     ddr, tile = p.context.memory.ddr, p.context.overlay.tile_bytes
     parts: dict[tuple[object, ...], list[tuple[int, int]]] = {}
@@ -116,13 +121,23 @@ def test_head_pairs_share_out_the_rows_of_a_block(name: str) -> None:
                 size = row["rows"] * row["k_tiles"] * tile
                 parts.setdefault((*tag, tensor, row["opcode"]), []).append((first, first + size))
     assert len(parts) == 4 * 3 * len({tuple(t[2:]) for t in p.tags.tolist() if t[0] == 0})
+    slots: set[tuple[int, int]] = set()
     for (*tag, tensor, opcode), found in parts.items():
-        if (opcode == Opcode.LOAD_ROWS) == (tensor == "q"):
-            other = Opcode.STORE_ROWS if tensor == "q" else Opcode.LOAD_ROWS
-            whole = parts[(*tag, tensor, other)]
-            found.sort()
-            assert [end for _, end in found[:-1]] == [first for first, _ in found[1:]]
-            assert whole == [(found[0][0], found[-1][1])]
+        other = {Opcode.LOAD_ROWS: Opcode.STORE_ROWS, Opcode.STORE_ROWS: Opcode.LOAD_ROWS}[Opcode(int(str(opcode)))]
+        assert sorted(found) == sorted(parts[(*tag, tensor, other)])
+        assert len(set(found)) == p.context.shape.dimensions.kv_heads // 2
+        slots |= set(found)
+    ends = sorted(slots)
+    assert all(end <= first for (_, end), (first, _) in pairwise(ends))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_transfer_begins_at_a_word_of_both_channels(name: str) -> None:
+    moves = (Opcode.LOAD_ROWS, Opcode.STORE_ROWS, Opcode.LOAD_CONSTANTS)
+    found = [row for row in rows_of(compiled(name)) if row["opcode"] in moves]
+    assert found
+    assert all(row["address"] * 64 % 128 == 0 for row in found)
+    assert all(row["columns"] % 2 == 0 for row in found if row["opcode"] == Opcode.LOAD_CONSTANTS)
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp_layer_input"])
@@ -160,12 +175,12 @@ def test_a_model_larger_than_hbm_is_refused() -> None:
 
 def test_a_sequence_beyond_the_cache_is_refused_and_the_length_it_names_fits() -> None:
     model = ModelShape.load("llama2-7b")
-    text = refusal(lambda: map_memory(model, U280, board(), 20_000, 0))
+    text = refusal(lambda: map_memory(model, U280, board(), 20_000, router(0)))
     assert text.startswith("sequence of 20000 tokens: beyond capacity, ")
     most = int(text.split()[-2])
     assert text.endswith(f" are needed; shorten it to about {most} tokens")
-    map_memory(model, U280, board(), most - 32, 0)
-    refusal(lambda: map_memory(model, U280, board(), most + 32, 0))
+    map_memory(model, U280, board(), most - 32, router(0))
+    refusal(lambda: map_memory(model, U280, board(), most + 32, router(0)))
 
 
 REFUSED: list[tuple[dict[str, object], tuple[str, ...], str]] = [
@@ -193,8 +208,7 @@ def test_what_does_not_fit_on_chip_is_refused(
 
 def test_every_block_loads_the_rotary_constants_of_its_own_rows() -> None:
     p = compiled("linear")
-    d = p.context.shape.dimensions
-    start, size = p.context.memory.ddr["rotary"], 2 * d.head_dim
+    start, size = p.context.memory.ddr["rotary"], 128  # a head of 32 elements, padded to a word of both channels
     found = [
         (row["address"], row["columns"], first)
         for row, (_, _, first) in zip(rows_of(p), p.tags.tolist(), strict=False)

@@ -16,7 +16,7 @@ from hand_made import early_chunks
 from small_machine import BOARD, TINY, failed, shape, skipping
 
 from skipopu.program.compiler import compile_trace
-from skipopu.sim import dma, engine, ker, kv_append, kv_buffer, load, npe, reference, store
+from skipopu.sim import dma, engine, ker, kv_append_rows, kv_buffer, load, npe, reference, store
 from skipopu.sim.error import SimulationError
 
 MODEL = shape(layers=2, hidden_size=32, intermediate_size=16, attention_heads=2, head_dim=16, vocabulary=16)
@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[[Kernel], Kernel]]] = {
     "a signal is lost": (load, "retire", signal_lost),
     "a beat is lost": (dma, "tick", beat_lost),
     "a cycle has no cause": (reference, "_account", cycle_without_a_cause),
-    "an append writes half of a row": (kv_append, "_piece_bytes", lambda k: lambda m: k(m) // 2),
+    "an append writes half of a row": (kv_append_rows, "_row_bytes", lambda k: lambda p: k(p) // 2),
     "a store pushes every burst twice": (store, "push", twice),
     "IFM is full without rows": (reference, "ifm", lambda _: filled),
     "weights are there before they come": (ker, "weight_chunks", lambda _: lambda ports, p, now: 1 << 30),

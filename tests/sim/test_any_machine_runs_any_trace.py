@@ -71,11 +71,13 @@ def cycles_without_rows(program: Program, work: Work) -> NDArray[np.int64]:
     """Cycles an instruction whose gate is closed takes after its first.
 
     The weight engine sees a cycle later that nothing is left; the NPE retires for the array. For K the scheduler still
-    brings its table up to date: two cycles to the first token, one a token, one to see the end, one to say so.
+    brings its table up to date: two cycles to the first token, one a token, one to see the end, one to say so; an
+    append marks every row of the block in the bitmask, and sees in the cycle after its first that nothing is left.
     """
     cycles = (work.opcode == Opcode.LOAD_WEIGHTS) | (work.engine == ENGINES.index(Block.PE_ARRAY))
     scan = np.where(work.value == 0, work.tokens + 3, 1)
-    return np.where(work.opcode == Opcode.READ_KV, scan, cycles.astype(np.int64))
+    found = np.where(work.opcode == Opcode.READ_KV, scan, cycles.astype(np.int64))
+    return np.where(work.opcode == Opcode.APPEND_KV, np.where(work.value == 0, work.block_rows, 1), found)
 
 
 @pytest.mark.parametrize("router", ["linear", "mlp", "bottleneck"])

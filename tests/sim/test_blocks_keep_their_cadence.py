@@ -155,7 +155,7 @@ def test_a_residual_takes_a_read_port() -> None:
     overlay = Overlay.load("tiny", ("dma.hbm_ports=8", "dma.weight_chunks=512"))
     store = (Opcode.STORE_ROWS, {"rows": 8, "k_tiles": 120})
     product = matmul(overlay, 8, 4, 64, post=int(Post.RESIDUAL))
-    seen = watch(hand_made([store, *product], overlay), overlay, lambda m: int(m.pe.reads))
+    seen = watch(hand_made([store, *product], overlay), overlay, lambda m: int(m.buffer.reads))
     blocks = 64 // overlay.pe_array.columns
     assert sum(seen) == 8 * 120 + 8 * 4 * blocks + 8 * blocks
     assert max(seen) == overlay.global_buffer.read_ports

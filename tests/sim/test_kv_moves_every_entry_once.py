@@ -20,13 +20,17 @@ from skipopu.spec.overlay import HBM_BEAT_BYTES, Overlay
 
 ROWS = 4
 KV = {"tokens": ROWS, "rows": ROWS, "pairs": 1}
-SCORES = [(Opcode.READ_KV, KV), (Opcode.SCORES, KV | {"group": 2, "k_tiles": 2})]
+
+
+def scores(k_tiles: int = 2) -> list[tuple[Opcode, dict[str, int]]]:
+    """K of all tokens, and the scores of a head pair with heads of ``k_tiles`` row tiles."""
+    return [(Opcode.READ_KV, KV), (Opcode.SCORES, KV | {"group": 2, "k_tiles": k_tiles})]
 
 
 @pytest.mark.parametrize("ports", [1, 2, 3])
 def test_a_round_takes_one_chunk_of_each_source_a_cycle(ports: int) -> None:
     overlay = Overlay.load("tiny", (f"dma.hbm_ports={ports}",))
-    program = hand_made(SCORES, overlay, carrier(ROWS))
+    program = hand_made(scores(), overlay, carrier(ROWS))
     popped = watch(program, overlay, lambda m: tuple(int(m.kv.popped[port]) for port in range(ports)))
     taken = [tuple(now - old for old, now in zip(a, b, strict=True)) for a, b in pairwise(popped)]
     steps = [step for step in taken if any(step)]
@@ -89,6 +93,6 @@ def test_kv_waits_for_a_port_and_not_the_other_way_round() -> None:
     times: dict[int, int] = {}
     for chunks in (8, 64):
         overlay = Overlay.load("tiny", (f"dma.kv_chunks={chunks}",))
-        program = hand_made(SCORES, overlay, carrier(ROWS, head_dim=64, kv_heads=2))
+        program = hand_made(scores(64 // overlay.pe_array.dot_length), overlay, carrier(ROWS, head_dim=64, kv_heads=2))
         times[chunks] = len(watch(program, overlay, id))
     assert times[64] <= times[8]

@@ -59,15 +59,18 @@ def test_learned_positions_leave_nothing_to_rotate() -> None:
 
 
 def test_learned_positions_need_a_row_a_token() -> None:
-    """The host adds token and position: every token of the sequence is loaded from a place of its own."""
+    """The host adds token and position: every token of the sequence is loaded from a place of its own.
+
+    Prefill loads blocks of the rows that the host gathered, decode the row of its token.
+    """
     program = compile_trace(skipping(shape(**OPT), 17, 3, 0.0), UNITS, BOARD)
-    f, first, ddr = decode(program.words), program.tags[:, 2], program.context.memory.ddr
-    address = f[:, COLUMN["address"]] * 64
-    end = min(place for place in ddr.values() if place > ddr["embedding"])
-    loads = (f[:, 0] == Opcode.LOAD_ROWS) & (address >= ddr["embedding"]) & (address < end)
-    row = UNITS.tile_bytes * program.context.tiles.x
-    assert loads.sum() == len(program.context.passes.rows)
-    assert np.array_equal(address[loads], ddr["embedding"] + first[loads] * row)
+    f, first, memory = decode(program.words), program.tags[:, 2], program.context.memory
+    address, passes = f[:, COLUMN["address"]] * 64, program.context.passes
+    for region, wanted in (("prompt", passes.first[~passes.decode]), ("embedding", passes.first[passes.decode])):
+        end = min(place for place in memory.ddr.values() if place > memory.ddr[region])
+        loads = (f[:, 0] == Opcode.LOAD_ROWS) & (address >= memory.ddr[region]) & (address < end)
+        assert np.array_equal(first[loads], wanted)
+        assert np.array_equal(address[loads], memory.ddr[region] + wanted * memory.strides.row)
 
 
 @pytest.mark.parametrize(("values", "names"), [({}, 0), ({"qkv_bias": True}, 3), (GPT2, 6)])

@@ -1,0 +1,124 @@
+"""Conditions of the machine: one table for who checks a program, for who runs it, and for who reads the registers.
+
+A `Status` is what the hardware's registers hold: a code, the instruction at fault, and a detail whose fields depend on
+the code. `text` puts it in words; validator and hardware find the same status, so both report the same words.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from skipopu.program.isa import ENGINES, WIDTH, Opcode, illegal_opcode, reserved_bits
+from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.spec.ledger import Named
+
+DETAIL_BITS = 32
+WATCHDOG_CYCLES = 100_000  # no instruction, row or beat moves for this long: a deadlock (DESIGN §3)
+ENGINE_BITS = (len(ENGINES) - 1).bit_length()
+
+
+class Condition(Named):
+    """Codes; of two faults of one instruction the lower is reported, of two instructions the first one's."""
+
+    OK = 0
+    ILLEGAL_OPCODE = 1
+    RESERVED_BITS = 2
+    MISALIGNED_ADDRESS = 3
+    MISALIGNED_LENGTH = 4
+    EARLY_HALT = 5
+    NO_HALT = 6
+    SEMAPHORE_UNDERFLOW = 7
+    SEMAPHORE_OVERFLOW = 8
+    SEMAPHORE_LEFT = 9
+    NO_INSTRUCTION = 10
+    MEMORY_ERROR = 11
+    DEADLOCK = 12
+
+
+class Memory(IntEnum):
+    """Who answered with an error."""
+
+    HBM = 0
+    DDR4 = 1
+
+
+MISALIGNED = (("opcode", WIDTH["opcode"]), ("past", 8), ("multiple", 8))  # the latter in units of ADDRESS_UNIT bytes
+SEMAPHORE = (("source", ENGINE_BITS), ("target", ENGINE_BITS))
+COUNT = ("count", 8)
+# fields of the detail, the lowest first
+DETAIL: dict[Condition, tuple[tuple[str, int], ...]] = {
+    Condition.OK: (),
+    Condition.ILLEGAL_OPCODE: (("opcode", WIDTH["opcode"]),),
+    Condition.RESERVED_BITS: (),
+    Condition.MISALIGNED_ADDRESS: MISALIGNED,
+    Condition.MISALIGNED_LENGTH: MISALIGNED,
+    Condition.EARLY_HALT: (("last", DETAIL_BITS),),
+    Condition.NO_HALT: (),
+    Condition.SEMAPHORE_UNDERFLOW: SEMAPHORE,
+    Condition.SEMAPHORE_OVERFLOW: (*SEMAPHORE, COUNT),
+    Condition.SEMAPHORE_LEFT: (*SEMAPHORE, COUNT),
+    Condition.NO_INSTRUCTION: (),
+    Condition.MEMORY_ERROR: (("memory", 1),),
+    Condition.DEADLOCK: (("cycles", DETAIL_BITS),),
+}
+WORDS: dict[Condition, str] = {
+    Condition.OK: "no error",
+    Condition.MISALIGNED_ADDRESS:
+        "instruction {index}: address of {opcode} is {past} bytes past a multiple of {multiple}",
+    Condition.MISALIGNED_LENGTH:
+        "instruction {index}: length of {opcode} is {past} bytes past a multiple of {multiple}",
+    Condition.EARLY_HALT: "instruction {index}: halt before the program's last instruction {last}",
+    Condition.NO_HALT: "instruction {index}: the program ends here without halt",
+    Condition.SEMAPHORE_UNDERFLOW:
+        "instruction {index}: semaphore {semaphore} underflow, waits before anything signals it",
+    Condition.SEMAPHORE_OVERFLOW:
+        "instruction {index}: semaphore {semaphore} overflow, signals before {count} earlier signals are waited for",
+    Condition.SEMAPHORE_LEFT: "instruction {index}: semaphore {semaphore} ends at {count}; expected 0",
+    Condition.NO_INSTRUCTION: "program: no instruction; the last one must be halt",
+    Condition.MEMORY_ERROR: "memory error: a response of {memory} was not OKAY",
+    Condition.DEADLOCK: "deadlock: nothing moved for {cycles} cycles",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the status registers hold."""
+
+    code: Condition = Condition.OK
+    index: int = 0  # instruction
+    detail: int = 0
+
+
+def status(code: Condition, index: int = 0, **fields: int) -> Status:
+    """Pack the ``fields`` of the detail."""
+    detail, shift = 0, 0
+    for name, width in DETAIL[code]:
+        detail |= fields[name] << shift
+        shift += width
+    return Status(code, index, detail)
+
+
+def fields(of: Status) -> dict[str, int]:
+    """Return the fields of the detail."""
+    found, rest = {}, of.detail
+    for name, width in DETAIL[of.code]:
+        found[name] = rest & (1 << width) - 1
+        rest >>= width
+    return found
+
+
+def text(of: Status) -> str:
+    """Say in words what happened."""
+    values = fields(of)
+    if of.code == Condition.ILLEGAL_OPCODE:
+        return illegal_opcode(of.index, values["opcode"])
+    if of.code == Condition.RESERVED_BITS:
+        return reserved_bits(of.index)
+    named: dict[str, object] = {"index": of.index, **values}
+    if "past" in values:
+        named |= {"opcode": Opcode(values["opcode"]).name.lower()}
+        named |= {name: values[name] * ADDRESS_UNIT for name in ("past", "multiple")}
+    if "source" in values:
+        named["semaphore"] = f"{ENGINES[values['source']].label}→{ENGINES[values['target']].label}"
+    if "memory" in values:
+        named["memory"] = Memory(values["memory"]).name
+    return WORDS[of.code].format(**named)
