@@ -8,18 +8,16 @@ from amaranth.lib.wiring import In, Out, Signature, connect, flipped
 
 from skipopu.hdl.constants_memory import WRITE_BYTES, ConstantsMemory, constants_write
 from skipopu.hdl.kv_layout import index
-from skipopu.hdl.npe.result_operation import lanes_of
 from skipopu.hdl.router_weights import RouterWeights, router_start
 from skipopu.hdl.verilog import Block, place
 from skipopu.spec.error import SpecError
-from skipopu.spec.overlay import FP16_BYTES, Overlay
+from skipopu.spec.memory_bits import constant_readers
+from skipopu.spec.overlay import Overlay
 
 
 def readers(overlay: Overlay) -> dict[str, int]:
-    """Return who reads, and how many bytes a cycle."""
-    word, tile = lanes_of(overlay) * FP16_BYTES, overlay.tile_bytes
-    norm = {"gamma": tile, "beta": tile} if overlay.npe.layer_norm else {"gamma": tile}
-    return {"scale": word, "bias": word, **norm}
+    """Return who reads words, and how many bytes a cycle; router weights are a stream."""
+    return {name: width for name, width in constant_readers(overlay).items() if name != "router"}
 
 
 def constants_read(half_bytes: int, read_bytes: int) -> Signature:

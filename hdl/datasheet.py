@@ -4,13 +4,17 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from skipopu.hdl.netlist import Port
 from skipopu.hdl.verilog import Block
 from skipopu.spec.error import SpecError
 
-ENTRY = re.compile(r"^(?P<names>\w+(?:, \w+)*) : (?:(?:in|out), )?(?P<text>.*)$")
+NAMES = r"[\w*]+(?: \(\w+\))?(?:, [\w*]+(?: \(\w+\))?)*"  # with a star for any letters, and bits of each in brackets
+ENTRY = re.compile(rf"^(?P<names>{NAMES}) : (?:(?:in|out), )?(?P<text>.*)$")
+NEXT = re.compile(rf" · (?={NAMES} : )")  # several ports in one line
+BITS = re.compile(r" \(\w+\)")
 INDEX = re.compile(r"__\d+__")
 CLOCKING = {
     "clk": "core clock, rising edge", "rst": "reset, active high, synchronous",
@@ -75,10 +79,15 @@ def datasheet(block: Block, ports: tuple[Port, ...]) -> Datasheet:
 
 def _meaning(port: str, meanings: dict[str, str], block: Block) -> str:
     name, _, part = port.partition("__")
-    meaning = CLOCKING.get(port) or HANDSHAKE.get(part) or meanings.get(name)
+    meaning = CLOCKING.get(port) or HANDSHAKE.get(part) or meanings.get(name) or _of_a_group(name, meanings)
     if not meaning:
         raise SpecError(f"module {block.module}: docstring of {type(block).__name__} leaves out port {port}")
     return meaning
+
+
+def _of_a_group(name: str, meanings: dict[str, str]) -> str | None:
+    """Of the first entry with a star that ``name`` falls under."""
+    return next((text for entry, text in meanings.items() if "*" in entry and fnmatchcase(name, entry)), None)
 
 
 def _sections(text: str) -> dict[str, list[str]]:
@@ -102,10 +111,10 @@ def _entries(lines: list[str]) -> Iterator[tuple[str, str]]:
             joined[-1] += f" {line.strip()}"
         else:
             joined.append(line)
-    for line in joined:
-        match = ENTRY.match(line)
+    for entry in (part for line in joined for part in NEXT.split(line)):
+        match = ENTRY.match(entry)
         if match:
-            yield from ((name, match["text"]) for name in match["names"].split(", "))
+            yield from ((name, match["text"]) for name in BITS.sub("", match["names"]).split(", "))
 
 
 def _payloads(block: Block) -> Iterator[tuple[str, tuple[Field, ...]]]:

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.axi import DDR_SIZE, INCREMENT, OKAY, write_channels
 from skipopu.hdl.ddr_burst import BEAT_BITS, BURST, BYTE_ADDRESS_BITS
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_layout import index
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 from skipopu.spec.overlay import DDR_BEAT_BYTES
 
@@ -73,7 +73,7 @@ class DdrWriteChannel(Block):
 
     def _send(self, m: Module, asked: Signal) -> None:
         """The lengths of bursts that were taken, and the beat of the first of them."""
-        lengths = place(m, "lengths", KvQueue(bits=len(self.awlen), depth=self._bursts))
+        lengths = place(m, "lengths", Fifo(bits=len(self.awlen), depth=self._bursts))
         beat, last = Signal(len(self.awlen), name="beat_of_burst"), Signal(name="last_beat")
         m.d.comb += [
             lengths.write.eq(asked), lengths.write_data.eq(self.awlen), lengths.read.eq(self.sent & last),

@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.instruction import CYCLE_BITS, INDEX_BITS, INSTRUCTION
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import ENGINES
 
@@ -76,7 +76,7 @@ class EngineQueue(Block):
 
     def _entries(self, m: Module) -> Any:
         """The queue; return its head."""
-        queue = place(m, "queue", KvQueue(bits=ENTRY.size, depth=self._depth))
+        queue = place(m, "queue", Fifo(bits=ENTRY.size, depth=self._depth))
         new, head = Signal(ENTRY, name="new"), Signal(ENTRY, name="entry")
         m.d.comb += [
             new.index.eq(self.index), new.instruction.eq(self.instruction), head.eq(queue.head),

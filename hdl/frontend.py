@@ -15,9 +15,8 @@ from skipopu.hdl.sequencer import Sequencer
 from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import ENGINES
 from skipopu.program.status import WATCHDOG_CYCLES
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import IN_FLIGHT, Overlay
 
-IN_FLIGHT = 4  # instructions that have left the PE array's queue and are not retired
 FROM_SEQUENCER = ("burst", "words", "address", "count", "cause")
 FROM_RUN = ("memory_error", "moves", "running", "now", "retired", "status", "error", "ended")
 

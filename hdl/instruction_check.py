@@ -6,12 +6,14 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.instruction import INDEX_BITS, INSTRUCTION, INSTRUCTION_BITS
+from skipopu.hdl.pipeline import named
 from skipopu.hdl.semaphore_check import SemaphoreCheck
 from skipopu.hdl.status import STATUS, report
 from skipopu.hdl.verilog import Block, place
-from skipopu.program.instruction_check import LENGTH_MULTIPLES, address_multiples, most_signals
-from skipopu.program.isa import ENGINE_OF, ENGINES, PLACES, WORD_BITS, Opcode
+from skipopu.program.instruction_check import LENGTH_MULTIPLES, address_multiples, highest_values, most_signals
+from skipopu.program.isa import COLUMN, ENGINE_OF, ENGINES, NAMES, PLACES, WIDTH, WORD_BITS, Opcode
 from skipopu.program.status import Condition
+from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.overlay import Overlay
 
 
@@ -20,7 +22,7 @@ class InstructionCheck(Block):
 
     Parameters
     ----------
-    overlay : clock.hbm_ratio, sequencer.queue_depth
+    overlay : clock.hbm_ratio, npe.gelu, sequencer.queue_depth
 
     Ports
     -----
@@ -37,6 +39,7 @@ class InstructionCheck(Block):
 
     def __init__(self, *, overlay: Overlay) -> None:
         self._multiples, self._most = address_multiples(overlay), most_signals(overlay)
+        self._highest = highest_values(overlay)
         super().__init__({
             "start": In(1), "instruction": In(INSTRUCTION), "index": In(INDEX_BITS), "last": In(1),
             "count": In(INDEX_BITS), "engine": Out(len(ENGINES)), "halt": Out(1), "fault": Out(STATUS),
@@ -52,12 +55,15 @@ class InstructionCheck(Block):
             mine = [opcode == op for op, its in ENGINE_OF.items() if its == block]
             m.d.comb += self.engine[engine].eq(Cat(*mine).any())
         semaphores = self._semaphores(m)
+        illegal, field = self._illegal(m)
         address = self._past(m, "address", self._multiples)
         length = self._past(m, "columns", LENGTH_MULTIPLES)
         with m.If(opcode > max(Opcode)):
             self._report(m, Condition.ILLEGAL_OPCODE, opcode=opcode)
         with m.Elif((Value.cast(self.instruction) & Const(_reserved(), INSTRUCTION_BITS)).any()):
             self._report(m, Condition.RESERVED_BITS)
+        with m.Elif(illegal):
+            self._report(m, Condition.ILLEGAL_FIELD, opcode=opcode, **field)
         with m.Elif(address["past"].any()):
             self._report(m, Condition.MISALIGNED_ADDRESS, opcode=opcode, **address)
         with m.Elif(length["past"].any()):
@@ -72,6 +78,21 @@ class InstructionCheck(Block):
 
     def _report(self, m: Module, code: Condition, **fields: Any) -> None:
         m.d.comb += report(self.fault, code, self.index, **fields)
+
+    def _illegal(self, m: Module) -> tuple[Signal, dict[str, Signal]]:
+        """Return whether a field has a value that means nothing; the first such field, and the value."""
+        i = self.instruction
+        bad = {name: self._is_above(i[name], most) for name, most in self._highest.items()}
+        logits = Cat(*(i.columns == count for count in LOGITS)).any()
+        bad["columns"] = (i.opcode == Opcode.ROUTE) & ~(logits | (i.normalize & (i.columns == 0)))
+        field, value = Signal(range(len(NAMES)), name="illegal_field"), Signal(WIDTH["columns"], name="illegal_value")
+        for name, illegal in reversed(bad.items()):
+            with m.If(illegal):
+                m.d.comb += [field.eq(COLUMN[name]), value.eq(i[name])]
+        return named(m, Cat(*bad.values()).any(), "illegal"), {"field": field, "value": value}
+
+    def _is_above(self, value: Value, most: int) -> Value:
+        return value > most
 
     def _past(self, m: Module, name: str, multiples: dict[Opcode, int]) -> dict[str, Signal]:
         """Units of a field past a multiple of what the opcode asks for, and that."""

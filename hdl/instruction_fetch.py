@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.instruction import INDEX_BITS, INSTRUCTION, INSTRUCTION_BITS
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.pipeline import named
 from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import INSTRUCTION_BYTES, WIDTH
@@ -90,7 +90,7 @@ class InstructionFetch(Block):
     def _words(self, m: Module) -> None:
         """A FIFO that a word passes at once where it is empty; the second instruction of a word takes it away."""
         depth = self._instructions // BEAT_INSTRUCTIONS + 1  # the first word may be half taken
-        queue = place(m, "queue", KvQueue(bits=DDR_BEAT_BYTES * 8, depth=depth))
+        queue = place(m, "queue", Fifo(bits=DDR_BEAT_BYTES * 8, depth=depth))
         second = named(m, self.index[0], "second")
         word = named(m, Mux(queue.empty, self.words.payload, queue.head), "word")
         gone = named(m, self.take & (second | self.last), "gone")

@@ -6,8 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_append_layout import AppendShape
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 
 
@@ -41,7 +41,7 @@ class KvAppendGear(Block):
     def elaborate(self, platform: Any) -> Module:
         """Credits, the queue of words, and both its ends."""
         m, shape = Module(), self._shape
-        queue = place(m, "words", KvQueue(bits=shape.word_bits, depth=shape.words))
+        queue = place(m, "words", Fifo(bits=shape.word_bits, depth=shape.words))
         moves = Signal(name="moves")
         m.d.comb += [
             self.chunk.valid.eq(~queue.empty), moves.eq(self.chunk.valid & self.chunk.ready),

@@ -6,10 +6,10 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_fetch import KvFetch
 from skipopu.hdl.kv_lanes import KvLanes
 from skipopu.hdl.kv_layout import ANNOUNCEMENT, index, kv_shape, operation_layout, output_layout, settings_layout
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.kv_rounds import KvRounds
 from skipopu.hdl.kv_scheduler import KvScheduler
 from skipopu.hdl.read_master import burst_layout
@@ -147,7 +147,7 @@ class KvBuffer(Block):
 
     def _announce(self, m: Module, current: Any, scheduler: Any) -> None:
         """Tell who asks for the query's rows that a round is formed, or that all are."""
-        queue = place(m, "announcements", KvQueue(bits=ANNOUNCEMENT.size, depth=self._shape.announcements))
+        queue = place(m, "announcements", Fifo(bits=ANNOUNCEMENT.size, depth=self._shape.announcements))
         m.d.comb += [
             queue.write.eq((scheduler.write | scheduler.over) & self._told(current)),
             queue.write_data.eq(scheduler.over), queue.read.eq(self.announce.valid & self.announce.ready),

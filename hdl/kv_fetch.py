@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_layout import VECTOR_BITS, KvShape
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.read_master import burst_layout
 from skipopu.hdl.verilog import Block, place
 
@@ -43,7 +43,7 @@ class KvFetch(Block):
     def elaborate(self, platform: Any) -> Module:
         """A queue, the chunks of its head that are asked for, and the credit."""
         m, shape = Module(), self._shape
-        queue = place(m, "queue", KvQueue(bits=shape.address_bits, depth=shape.queue_depth))
+        queue = place(m, "queue", Fifo(bits=shape.address_bits, depth=shape.queue_depth))
         asked, accepted, last = Signal(VECTOR_BITS, name="asked"), Signal(name="accepted"), Signal(name="last_burst")
         burst = self._burst(m, queue.head, asked)
         m.d.comb += [

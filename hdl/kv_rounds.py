@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_layout import VECTOR_BITS, KvShape, index, round_layout, update_layout
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 
 
@@ -54,7 +54,7 @@ class KvRounds(Block):
     def elaborate(self, platform: Any) -> Module:
         """A queue and a chunk counter."""
         m, layout = Module(), round_layout(self._shape)
-        queue = place(m, "queue", KvQueue(bits=layout.size, depth=self._shape.rounds))
+        queue = place(m, "queue", Fifo(bits=layout.size, depth=self._shape.rounds))
         current, chunk = Signal(layout, name="current"), Signal(VECTOR_BITS, name="chunk")
         m.d.comb += [
             queue.write.eq(self.write), queue.write_data.eq(self.formed), queue.read.eq(self.pop & self.last),

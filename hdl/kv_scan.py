@@ -52,7 +52,7 @@ class KvScan(Block):
         m = Module()
         self._count(m)
         port, address = self._next_place(m)
-        table, executed = place(m, "table", KvTokenTable(shape=self._shape)), self.scan_bits[0]
+        table, executed = place(m, "token_table", KvTokenTable(shape=self._shape)), self.scan_bits[0]
         found = table.found
         m.d.comb += [
             table.read.eq(self.scan_enable), table.read_token.eq(self.scan_token),

@@ -8,8 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.kv_layout import KvShape, index, place_layout
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 
 
@@ -74,7 +74,7 @@ class KvWaiting(Block):
 
     def _queue(self, m: Module, port: int, occupied: Signal, going: Signal) -> Any:
         layout = waiting_layout(self._shape)
-        queue = place(m, f"queue{port}", KvQueue(bits=layout.size, depth=self._shape.queue_depth))
+        queue = place(m, f"queue{port}", Fifo(bits=layout.size, depth=self._shape.queue_depth))
         m.d.comb += [
             queue.write.eq(self.push[port]), queue.write_data.eq(self.token), queue.read.eq(self.take & going[port]),
             self.full[port].eq(queue.full), occupied[port].eq(~queue.empty),

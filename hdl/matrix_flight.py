@@ -6,13 +6,12 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.engine_queue import RECORD
-from skipopu.hdl.frontend import IN_FLIGHT
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.instruction import CYCLE_BITS
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.matrix_stages import most_stages
 from skipopu.hdl.pipeline import named
 from skipopu.hdl.verilog import Block, place
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import IN_FLIGHT, Overlay
 
 SLOT = range(IN_FLIGHT)
 
@@ -72,7 +71,7 @@ class MatrixFlight(Block):
 
     def _records(self, m: Module) -> Any:
         """In the order of their starts, which is that of their ends."""
-        queue, record = place(m, "records", KvQueue(bits=RECORD.size, depth=IN_FLIGHT)), Signal(RECORD, name="begun")
+        queue, record = place(m, "records", Fifo(bits=RECORD.size, depth=IN_FLIGHT)), Signal(RECORD, name="begun")
         m.d.comb += [
             record.eq(self.record), record.first.eq(self.now), queue.write_data.eq(record),
             queue.write.eq(self.start), queue.read.eq(self.retire),

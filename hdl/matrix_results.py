@@ -7,10 +7,9 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.constants import constants_read, readers
-from skipopu.hdl.frontend import IN_FLIGHT
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.global_buffer import read_signature, result_signature
 from skipopu.hdl.kv_layout import index, kv_shape
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.matrix_flight import SLOT
 from skipopu.hdl.matrix_layout import result_loops
 from skipopu.hdl.matrix_result_addresses import ResultAddresses
@@ -22,7 +21,7 @@ from skipopu.hdl.npe.result_operation import half_words, lanes_of, operation_lay
 from skipopu.hdl.pipeline import delayed, named
 from skipopu.hdl.router import route_layout
 from skipopu.hdl.verilog import Block, place
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import IN_FLIGHT, Overlay
 
 CHUNK_FLAGS = ("valid", "moves", "last", "end")  # of the chunks of K/V
 WRITTEN = ("valid", "address", "data", "mask")
@@ -98,8 +97,8 @@ class MatrixResults(Block):
 
     def _queues(self, m: Module) -> Any:
         """Words leave after their sums have come: each side is at an operation of its own."""
-        operations = place(m, "operations", KvQueue(bits=operation_layout(self._overlay).size, depth=IN_FLIGHT))
-        words = place(m, "words", KvQueue(bits=begun_layout(self._overlay).size, depth=IN_FLIGHT))
+        operations = place(m, "operations", Fifo(bits=operation_layout(self._overlay).size, depth=IN_FLIGHT))
+        words = place(m, "words", Fifo(bits=begun_layout(self._overlay).size, depth=IN_FLIGHT))
         begun, offered = Signal(begun_layout(self._overlay), name="current"), self.npe_operation
         m.d.comb += [
             operations.write.eq(self.start), operations.write_data.eq(self.operation),

@@ -6,9 +6,9 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.ker_bank import HALVES
 from skipopu.hdl.kv_layout import index, kv_shape
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.npe.result_operation import head_words, lanes_of
 from skipopu.hdl.pipeline import named
 from skipopu.hdl.psum import HALVES as PSUM_HALVES
@@ -66,7 +66,7 @@ class MatrixVisibility(Block):
         entry = data.ArrayLayout(data.StructLayout({"there": 1, "token": self._token}), self._slots)
         columns, oldest = Signal(entry, name="round_columns"), Signal(entry, name="oldest")
         self._place(m, columns)
-        queue = place(m, "rounds", KvQueue(bits=entry.size, depth=ROUNDS))
+        queue = place(m, "rounds", Fifo(bits=entry.size, depth=ROUNDS))
         block = Signal(TILE_BITS, name="block")
         round_done = named(m, self.block_done & (block == self.round_blocks - 1), "round_done")
         with m.If(self.block_done):

@@ -16,11 +16,28 @@ class Port:
 
 @dataclass(frozen=True)
 class Memory:
-    """An array of registers; ``read_bits`` are those of the registers behind its read ports."""
+    """An array of registers; ``read_bits`` are those of the registers behind its read ports.
+
+    ``immediate``: places that read it without a clock edge, as LUTs do and block RAM does not. ``written``: there is a
+    write port; without one it is a table. ``style``: what the Verilog asks for, or "".
+    """
 
     words: int
     bits: int
     read_bits: int
+    immediate: int = 0
+    written: bool = True
+    style: str = ""
+
+    @property
+    def read_ports(self) -> int:
+        """Words that can be read in a cycle."""
+        return -(-self.read_bits // self.bits) + self.immediate
+
+    @property
+    def bits_in_all(self) -> int:
+        """Of all words."""
+        return self.words * self.bits
 
 
 @dataclass(frozen=True)
@@ -28,7 +45,8 @@ class Netlist:
     """What stands in one module, the modules below it not counted.
 
     ``instances``: instance → module. ``operators``: symbol → how often. ``flip_flops``: register → bits that
-    a clock edge assigns, without those behind read ports of ``memories``.
+    a clock edge assigns, without those behind read ports of ``memories``. ``multipliers``: bits of both factors of
+    every ``*``, signs not counted; none where a factor is a constant.
     """
 
     name: str
@@ -37,6 +55,7 @@ class Netlist:
     operators: Mapping[str, int]
     flip_flops: Mapping[str, int]
     memories: Mapping[str, Memory]
+    multipliers: tuple[tuple[int, int], ...] = ()
 
     @property
     def flip_flop_bits(self) -> int:
@@ -77,9 +96,7 @@ def totals(modules: Mapping[str, Netlist], top: str) -> Totals:
         operators=operators,
         flip_flop_bits=sum(count * modules[name].flip_flop_bits for name, count in found.items()),
         memory_bits=sum(
-            count * memory.words * memory.bits
-            for name, count in found.items()
-            for memory in modules[name].memories.values()
+            count * memory.bits_in_all for name, count in found.items() for memory in modules[name].memories.values()
         ),
     )
 

@@ -6,7 +6,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from skipopu.hdl.datasheet import folded
-from skipopu.hdl.package_facts import counts, is_array, latency, modules, percent
+from skipopu.hdl.package_blocks import OVERLAY
+from skipopu.hdl.package_counts import counts
+from skipopu.hdl.package_facts import has_slices, is_array, latency, modules, percent
+from skipopu.hdl.package_hierarchy import hierarchy, tree
+from skipopu.hdl.package_parts import parts, synthesised_parts
+from skipopu.hdl.package_resources import CELLS, rows_of_parts
 from skipopu.spec import resources
 
 if TYPE_CHECKING:
@@ -39,8 +44,23 @@ MODELS = (
     "The DSP slices are behavioural models: any Verilog simulator runs these files.",
     "The DSP slices are the vendor's primitive: a simulator needs `DSP48E2` of Vivado's unisims as well.",
 )
+SPECIFIED = "Latencies are those of `skipopu.spec.Overlay`; `skipopu sim` counts cycles by the same numbers."
+ESTIMATE = """\
+In per cent of the {board}. *model*: every register and piece of logic at the price of a LUT. *counted*: flip-flops,
+slices of products (27 × 18 bits each) and memories (at the shapes of UG573, a copy a read port) in the Verilog.
+*synthesised*: by yosys, before packing and placement. Where LUTs of some blocks are not estimated, the whole has at
+least as many as the others."""
+PACKAGE = """\
+`{top}.tcl` packages the files as an IP: AXI masters `hbm_p` (clock `hbm_clk`) and `ddr_c` (clock `clk`), the slave
+`s_axi`, the interrupt, clocks and resets. It is written after the documentation of the commands (UG1118): there was no
+Vivado at hand to run it.
+
+```sh
+vivado -mode batch -source {top}.tcl
+```
+"""
 PLAIN = "Any Verilog simulator runs these files. Both clocks come from one source: drive aligned edges in one step."
-URAM = "Banks of the invariance buffer carry `ram_style = \"ultra\"`; synchronisers carry `ASYNC_REG`."
+URAM = 'Banks of the invariance buffer carry `ram_style = "ultra"`; synchronisers carry `ASYNC_REG`.'
 SLICES = (
     "For implementation write the files with `--primitive`: a model of a slice need not become one.",
     "A `DSP48E2` is one slice with the registers its attributes name; nothing has to be inferred.",
@@ -50,8 +70,9 @@ SLICES = (
 def readme(made: "Package") -> str:
     """Return the text, Markdown."""
     resources_of_it = _resources(made) if is_array(made) else _memories(made)
-    parts = (_head(made), _ports(made), _timing(made), _modules(made), resources_of_it, _use(made))
-    return "\n".join(parts)
+    of_overlay = (_registers(made), _blocks(made)) if made.block == OVERLAY else ()
+    parts = (_head(made), _ports(made), _timing(made), _hierarchy(made), _modules(made), resources_of_it)
+    return "\n".join((*parts, *of_overlay, _use(made)))
 
 
 def _head(made: "Package") -> str:
@@ -69,16 +90,14 @@ def _ports(made: "Package") -> str:
     rows = [(f"`{p.name}`", p.direction, str(p.bits), p.meaning) for p in ports]
     text = f"## Ports\n\n{_table(('port', 'direction', 'bits', 'meaning'), rows)}"
     fields = [
-        (f"`{p.name}`", f.name, f"{f.high}:{f.low}" if f.high > f.low else str(f.low))
-        for p in ports
-        for f in p.fields
+        (f"`{p.name}`", f.name, f"{f.high}:{f.low}" if f.high > f.low else str(f.low)) for p in ports for f in p.fields
     ]
     return text + f"\n{_table(('port', 'field', 'bits'), fields)}"
 
 
 def _timing(made: "Package") -> str:
     if not is_array(made):
-        return f"## Timing\n\n{made.sheet.timing}\n"
+        return f"## Timing\n\n{made.sheet.timing}\n{SPECIFIED}\n"
     steps = " + ".join(f"{name} {cycles}" for name, cycles in latency(made).items())
     mhz = made.overlay.clock.core_mhz
     return (
@@ -94,6 +113,31 @@ def _modules(made: "Package") -> str:
         for m in modules(made)
     ]
     return f"## Modules\n\n{_table(head, rows)}"
+
+
+def _hierarchy(made: "Package") -> str:
+    places = hierarchy(made.netlists, made.block)
+    what = "Flip-flops and memory bits of one with all below it, as pyverilog finds them in the Verilog."
+    return f"## Hierarchy\n\n{what}\n\n```\n{tree(places)}```\n"
+
+
+def _registers(made: "Package") -> str:
+    """What a host reads and writes."""
+    from skipopu.hdl.kv_layout import kv_shape
+    from skipopu.hdl.register_map import register_table
+
+    what = "Over `s_axi`. What is refused ends in SLVERR; all but the interrupt is written while no program runs."
+    return f"## Registers\n\n{what}\n\n{register_table(made.overlay, kv_shape(made.overlay))}"
+
+
+def _blocks(made: "Package") -> str:
+    """Resources block by block."""
+    rows = rows_of_parts(made, parts(made))
+    text = f"## Resources\n\n{ESTIMATE.format(board=made.board.name)}\n\n{_table(('block', *CELLS, 'how'), rows)}"
+    if made.synthesis is None:
+        return text
+    rows = rows_of_parts(made, synthesised_parts(made))
+    return f"{text}\nSynthesised with yosys, vendor primitives:\n\n{_table(('block', *CELLS, 'how'), rows)}"
 
 
 def _comment(text: str) -> str:
@@ -113,12 +157,15 @@ def _resources(made: "Package") -> str:
 
 def _memories(made: "Package") -> str:
     rows = [(count.what, f"{count.verilog:,}", f"{count.specified:,}") for count in counts(made)]
-    return f"## Memories\n\n{_table(('', 'Verilog', 'specified'), rows)}"
+    if not rows:
+        return ""
+    return f"## Counted\n\n{_table(('', 'Verilog', 'specified'), rows)}"
 
 
 def _use(made: "Package") -> str:
-    models, slices = (MODELS[made.primitive], SLICES[made.primitive]) if is_array(made) else (PLAIN, URAM)
-    return USE.format(top=made.block, models=models, slices=slices)
+    models, slices = (MODELS[made.primitive], SLICES[made.primitive]) if has_slices(made) else (PLAIN, URAM)
+    text = USE.format(top=made.block, models=models, slices=slices)
+    return f"{text}{URAM}\n\n{PACKAGE.format(top=made.block)}" if made.block == OVERLAY else text
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,8 +7,8 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
 from skipopu.hdl.engine_queue import RECORD
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.instruction import CYCLE_BITS, INDEX_BITS
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import ENGINES
 from skipopu.spec import ledger
@@ -74,7 +74,7 @@ class Retirement(Block):
         """Return a source's FIFO and whether it has an entry in this cycle."""
         source = SOURCES[number]
         depth = self._outstanding if source in ENGINES else 1
-        queue = place(m, f"{source.label}_queue", KvQueue(bits=RETIRED.size, depth=depth))
+        queue = place(m, f"{source.label}_queue", Fifo(bits=RETIRED.size, depth=depth))
         entry, wants = Signal(RETIRED, name=f"{source.label}_entry"), Signal(name=f"{source.label}_retires")
         if source in ENGINES:
             record = self.record[number]

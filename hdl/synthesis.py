@@ -50,7 +50,8 @@ class Cells:
     @property
     def estimate(self) -> Estimate:
         """In the terms of the resource model."""
-        return Estimate(self.luts, self._sum(FLIP_FLOPS), self._sum(("DSP48E2",)), self.bram36)
+        slices, ultra = self._sum(("DSP48E2",)), self._sum(("URAM288",))
+        return Estimate(self.luts, self._sum(FLIP_FLOPS), slices, self.bram36, ultra)
 
     @property
     def luts(self) -> int:

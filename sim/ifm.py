@@ -7,7 +7,7 @@ whenever a tile has few rows, and in decode it has one.
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.global_buffer import can_read, can_write, read, reserve_write
-from skipopu.sim.kv_buffer import END, NOTHING, round_announced, take_announcement
+from skipopu.sim.kv_announcements import END, NOTHING, round_announced, take_announcement
 from skipopu.sim.machine import MAX_ROWS, Machine, Record
 from skipopu.sim.scoreboard import row_free
 from skipopu.sim.tile_source import EVERY_TILE, FIRST_BLOCK

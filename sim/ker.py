@@ -6,7 +6,7 @@ the output of their stream until their last tile is complete.
 
 from skipopu.numerics.jit import jit
 from skipopu.sim.hbm_port import weight_chunks
-from skipopu.sim.kv_buffer import output_end, output_valid
+from skipopu.sim.kv_rounds import output_end, output_valid
 from skipopu.sim.machine import Machine, Record
 from skipopu.sim.tile_source import CONSTANT_TILE, KV_TILE, WEIGHT_TILE
 

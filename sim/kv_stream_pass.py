@@ -8,7 +8,8 @@ from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.dram import Dram
 from skipopu.sim.hbm_ahead import cycles_ahead, run_ahead
-from skipopu.sim.kv_buffer import advance_read, begin_read, end_read, output_valid, read_finished, read_part
+from skipopu.sim.kv_buffer import advance_read, begin_read, end_read, read_finished, read_part
+from skipopu.sim.kv_rounds import output_valid
 from skipopu.sim.machine import TOTAL, KvCache, Record
 from skipopu.spec.ledger import Cause, Phase, Traffic
 from skipopu.spec.overlay import HBM_BEAT_BYTES

@@ -91,15 +91,15 @@ def _scores(f: Fields, rounds: Ints, rows: Ints, o: Overlay) -> dict[str, Ints |
     packed = o.dataflow.packed_heads  # of a pair; alone, a head leaves half of the columns without keys
     tile = packed * o.pe_array.dot_length * FP16_BYTES
     words = result_words(packed * o.pe_array.columns // 2, o.npe.lanes, packed)
-    fused, n = o.dataflow.fused, o.npe
+    statistics = f[:, COLUMN["normalize"]] == 1
     return {
         "source": KV_TILE, "blocks": rounds * pairs * (2 // packed), "depth": depth, "tile_rows": rows,
         "tile_bytes": tile, "pop_bytes": o.chunk_bytes, "feed_tiles": packed,
         "operand": AS_IS, "operand_stages": 0,
         "results": rows * _slots(o, depth), "slots": _slots(o, depth),
         "words": words, "head_words": words // packed, "round_blocks": pairs * (2 // packed),
-        "distance": n.softmax_distance if fused else 0,
-        "result_stages": o.result_latency + (n.statistics_latency if fused else 0),
+        "distance": o.npe.softmax_distance * statistics,
+        "result_stages": o.result_latency + o.npe.statistics_latency * statistics,
     }  # fmt: skip
 
 

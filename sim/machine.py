@@ -18,7 +18,7 @@ from skipopu.sim.hbm import new_hbm
 from skipopu.sim.work import Work
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block, Cause, NpeWork, Part, Phase, Traffic
-from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_CHANNELS, Overlay
+from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_CHANNELS, IN_FLIGHT, Overlay
 
 MAX_PORTS = 64  # bound of dma.hbm_ports
 MAX_QUEUE = 64  # bound of sequencer.queue_depth
@@ -31,7 +31,6 @@ MAX_STATISTICS = 4096  # bound of npe.statistics_rows and of the rows of a block
 WRITES_AHEAD = 512  # cycles of the global buffer's write port that can be reserved; bound of both latencies of the NPE
 TILES_AHEAD = 32  # row tiles that kv_append has asked for and not written; bound of overlay.append_tiles
 ANNOUNCED = 128  # rounds formed and not yet asked for; bound of the RTL's FIFO
-IN_FLIGHT = 4  # matrix operations issued and not yet written back
 
 Record = Any  # a NumPy record; Numba reads and writes its fields by name
 

@@ -10,10 +10,11 @@ from skipopu.program.isa import Opcode, Post
 from skipopu.sim import causes
 from skipopu.sim.engine import retire
 from skipopu.sim.global_buffer import can_read, can_write, read, reserve_write
-from skipopu.sim.machine import FAR, IN_FLIGHT, Machine, Record
+from skipopu.sim.machine import FAR, Machine, Record
 from skipopu.sim.psum import psum_ready, take_entry
 from skipopu.sim.scoreboard import row_free
 from skipopu.spec.ledger import NpeWork
+from skipopu.spec.overlay import IN_FLIGHT
 
 ENGINE = 5
 RESIDUAL, ROUTE = int(Post.RESIDUAL), int(Opcode.ROUTE)  # an enumeration is none of Numba's types

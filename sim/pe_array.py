@@ -9,9 +9,10 @@ from skipopu.program.isa import Opcode
 from skipopu.sim import causes
 from skipopu.sim.engine import begin, leave_queue
 from skipopu.sim.ifm import row_ready
-from skipopu.sim.machine import FAR, IN_FLIGHT, Machine, Record
+from skipopu.sim.machine import FAR, Machine, Record
 from skipopu.sim.psum import close_block, psum_free
 from skipopu.sim.tile_source import CONSTANT_TILE, KV_TILE, NO_TILE
+from skipopu.spec.overlay import IN_FLIGHT
 
 ENGINE = 5
 SCORES = int(Opcode.SCORES)  # an enumeration is none of Numba's types

@@ -17,6 +17,7 @@ FIELDS = (*INSTRUCTION_FIELDS, *GIVEN_FIELDS)
 AT = {name: column for column, name in enumerate(FIELDS)}
 REGION = 2048  # beats of a channel that are read, and as many that are written
 FETCH_PAGE = 64  # beats
+FETCHES = 4  # bursts of instructions for each load: they meet its bursts at AR to the end
 CYCLES = 4096  # after which the numbers of the other users come again
 LARGE, CONSTANTS, SKIPPED = 0.1, 0.25, 0.08  # shares of the instructions
 
@@ -39,8 +40,9 @@ def ddr_work(overlay: Overlay, instructions: int, rng: np.random.Generator) -> D
     """Return random work of so many loads, and as many stores."""
     tiles = overlay.global_buffer.tiles
     granules = overlay.pe_array.dot_length // write_granule(overlay)
-    fetch = np.stack([rng.integers(REGION // FETCH_PAGE, size=instructions) * FETCH_PAGE,
-                      rng.integers(1, AXI3_BURST_BEATS + 1, size=instructions)], axis=1)  # fmt: skip
+    fetches = FETCHES * instructions
+    fetch = np.stack([rng.integers(REGION // FETCH_PAGE, size=fetches) * FETCH_PAGE,
+                      rng.integers(1, AXI3_BURST_BEATS + 1, size=fetches)], axis=1)  # fmt: skip
     return DdrWork(
         load=np.stack([_load(overlay, rng) for _ in range(instructions)]),
         store=np.stack([_store(overlay, rng) for _ in range(instructions)]),

@@ -14,7 +14,6 @@ from skipopu.sim.engine import ENGINE_COUNT, begin, commit, leave_queue, retire
 from skipopu.sim.machine import (
     COUNTS,
     ENGINES_STATE,
-    IN_FLIGHT,
     SEQUENCER,
     TOTAL,
     Machine,
@@ -27,7 +26,7 @@ from skipopu.sim.sequencer import BEAT_INSTRUCTIONS, sequencer
 from skipopu.sim.work import WORK
 from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block
-from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES, DDR_CHANNELS, Overlay
+from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES, DDR_CHANNELS, IN_FLIGHT, Overlay
 
 Ints = NDArray[np.int64]
 COMPUTE = ENGINES.index(Block.PE_ARRAY)

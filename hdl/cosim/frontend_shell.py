@@ -7,10 +7,10 @@ from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from skipopu.hdl.engine_queue import RECORD
-from skipopu.hdl.frontend import IN_FLIGHT, Frontend
+from skipopu.hdl.fifo import Fifo
+from skipopu.hdl.frontend import Frontend
 from skipopu.hdl.instruction import CYCLE_BITS, INDEX_BITS, INSTRUCTION
 from skipopu.hdl.instruction_fetch import BURST, PROGRAM_ADDRESS
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.retirement import RETIRED
 from skipopu.hdl.sequencer import CAUSE
 from skipopu.hdl.status import STATUS
@@ -18,7 +18,7 @@ from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import ENGINES, WIDTH
 from skipopu.program.status import Memory
 from skipopu.spec import ledger
-from skipopu.spec.overlay import DDR_BEAT_BYTES, Overlay
+from skipopu.spec.overlay import DDR_BEAT_BYTES, IN_FLIGHT, Overlay
 
 WORK, FLIGHT = "rows", "operand"  # fields that say how long an engine works, and how long a product is in flight
 SEEN = data.StructLayout({
@@ -71,7 +71,7 @@ class TimedEngine(Block):
     def _fly(self, m: Module, room: Signal) -> None:
         """In order, one a cycle."""
         entry = data.StructLayout({"finish": CYCLE_BITS, "record": RECORD})
-        queue = place(m, "flight", KvQueue(bits=entry.size, depth=IN_FLIGHT))
+        queue = place(m, "flight", Fifo(bits=entry.size, depth=IN_FLIGHT))
         new, head, free = Signal(entry, name="new"), Signal(entry, name="oldest"), Signal(CYCLE_BITS, name="free")
         soonest = self.now + 1 + self.head[FLIGHT]
         m.d.comb += [

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from skipopu.hdl.cosim.frontend_shell import FLIGHT, WORK
 from skipopu.program.builder import OPCODE_ENGINE
-from skipopu.program.instruction_check import LENGTH_MULTIPLES, address_multiples
+from skipopu.program.instruction_check import LENGTH_MULTIPLES, address_multiples, highest_values
 from skipopu.program.isa import COLUMN, ENGINES, FIELDS, Opcode, Words, encode
+from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.overlay import Overlay
 
 Ints = NDArray[np.int64]
@@ -60,6 +61,10 @@ def _instruction(overlay: Overlay, opcode: Opcode, longest: int, rng: np.random.
     row = np.array([rng.integers(1 << width) for _, width in FIELDS], np.int64)
     for name, multiples in (("address", address_multiples(overlay)), ("columns", LENGTH_MULTIPLES)):
         row[COLUMN[name]] -= row[COLUMN[name]] % multiples.get(opcode, 1)
+    for name, most in highest_values(overlay).items():
+        row[COLUMN[name]] = min(row[COLUMN[name]], most)
+    if opcode == Opcode.ROUTE:
+        row[COLUMN["columns"]] = rng.choice([*LOGITS, *([0] if row[COLUMN["normalize"]] else [])])
     short = rng.integers(0, SHORT, 2)
     times = short if rng.random() < 0.5 else rng.integers(0, longest, 2)
     row[0], row[COLUMN["wait"]], row[COLUMN["signal"]] = opcode, 0, 0

@@ -13,7 +13,7 @@ from skipopu.hdl.cosim.hbm_control_stimulus import random_cycles
 from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.spec.overlay import Overlay
 
-BENCH = "skipopu.hdl.cosim.router_bench"  # a word in and a word out a cycle
+BENCH = "skipopu.hdl.cosim.word_bench"  # a word in and a word out a cycle
 
 
 @dataclass(frozen=True)

@@ -17,24 +17,10 @@ from skipopu.hdl.ker_bank import HALVES
 from skipopu.numerics.jit import jit
 from skipopu.sim import causes
 from skipopu.sim.hbm_port import KV, accept_read, begin_cycle, can_read, note_kv, request_tick, take_beat
-from skipopu.sim.kv_buffer import (
-    END,
-    NOTHING,
-    begin_read,
-    end_read,
-    kv_address,
-    kv_burst,
-    kv_requested,
-    no_room,
-    output_valid,
-    read_cause,
-    read_finished,
-    round_announced,
-    schedule_token,
-    stream_round,
-    take_announcement,
-    waiting_entry,
-)
+from skipopu.sim.kv_announcements import END, NOTHING, round_announced, take_announcement
+from skipopu.sim.kv_buffer import begin_read, end_read, read_finished, schedule_token
+from skipopu.sim.kv_fetch import kv_address, kv_burst, kv_requested, no_room, waiting_entry
+from skipopu.sim.kv_rounds import output_valid, read_cause, stream_round
 from skipopu.sim.machine import MAX_PORTS, OUTSTANDING, KvCache
 
 REQUESTS = [  # on the way to AR, [port] or [port, place]

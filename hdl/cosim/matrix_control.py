@@ -19,7 +19,7 @@ from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.program.isa import Opcode
 from skipopu.spec.overlay import Overlay
 
-BENCH = "skipopu.hdl.cosim.router_bench"  # a word in and a word out a cycle
+BENCH = "skipopu.hdl.cosim.word_bench"  # a word in and a word out a cycle
 PRODUCTS = (Opcode.MATMUL, Opcode.SCORES, Opcode.CONTEXT)
 
 

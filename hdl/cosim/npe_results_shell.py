@@ -25,7 +25,8 @@ class NpeResults(Block):
     Ports
     -----
     given : in, flags `GIVEN` · seen : out, flags `SEEN`
-    operation, sums, side, rotary_address, rotary_data : in, words from DDR4; side: scales, biases, residuals, visible, from bit 0
+    operation, sums, side, rotary_address, rotary_data : in, words from DDR4
+        side: scales, biases, residuals, visible, from bit 0
     request : out, its payload · result : out, lanes, then the word's place · logits : out, four, then the row
 
     Timing

@@ -81,7 +81,7 @@ class Bench:
         a = inputs()
         self.dut, self.a, self.cycles = dut, a, int(a["cycles"])
         told = Told(words(a["announcements"]), a["stall_announce"])
-        self.sources = {  # announcements first: chunks come behind them
+        self.sources: dict[str, tuple[Source | Told, int]] = {  # announcements first: chunks come behind them
             "announce": (told, ANNOUNCE),
             "operation": (Source(words(a["operations"]), a["stall_operation"]), OPERATION),
             "weights": (Source(words(a["weights"]), a["stall_weights"]), WEIGHTS),

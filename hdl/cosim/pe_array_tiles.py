@@ -74,7 +74,7 @@ def _masks(shape: KerShape, rounds: int, rng: np.random.Generator) -> NDArray[np
     """At least a token a round, no more than there are slots."""
     masks = np.zeros((rounds, shape.lanes), np.bool_)
     for mask in masks:
-        tokens = int(rng.choice([shape.slots, rng.integers(1, 1 + shape.slots)]))
+        tokens = int(rng.choice([shape.slots, int(rng.integers(1, 1 + shape.slots))]))
         mask[rng.choice(shape.lanes, tokens, replace=False)] = True
     return masks
 

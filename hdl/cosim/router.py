@@ -17,7 +17,7 @@ from skipopu.hdl.cosim.testbench import Testbench
 from skipopu.hdl.row_list import READERS
 from skipopu.spec.overlay import Overlay
 
-BENCH = "skipopu.hdl.cosim.router_bench"
+BENCH = "skipopu.hdl.cosim.word_bench"
 
 
 @dataclass(frozen=True)

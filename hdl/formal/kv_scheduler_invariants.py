@@ -53,7 +53,7 @@ def _scan(shape: KvShape) -> list[str]:
     ring = [f"dut.ring.saved_held <= {capacity(shape)}", *ring_places(shape, "dut.ring.saved_")] if banks else []
     return [
         *_memories(shape),
-        f"dut.scan.next_port < {ports}", f"!dut.scan__valid || dut.scan.table.found[{port}] < {ports}",
+        f"dut.scan.next_port < {ports}", f"!dut.scan__valid || dut.scan.token_table.found[{port}] < {ports}",
         "!dut.scan__valid || dut.scan.token < tokens", f"!ran || (tokens != 0 && tokens <= {shape.tokens})",
         *(f"dut.ring.{row} < {banks}" for row in rows), *ring,
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def _scan(shape: KvShape) -> list[str]:
 def _memories(shape: KvShape) -> list[str]:
     """Words of the token table name ports that there are, those that wait banks that there are."""
     port, bank = bits_of(token_layout(shape)["port"]), bits_of(place_layout(shape)["bank"], 1)
-    words = [f"dut.scan.table.memory[{token}][{port}] < {shape.ports}" for token in range(shape.tokens)]
+    words = [f"dut.scan.token_table.memory[{token}][{port}] < {shape.ports}" for token in range(shape.tokens)]
     waiting = [f"{queue(p)}.memory[{place}]" for p in range(shape.ports) for place in range(shape.queue_depth)]
     return [*words, *(f"{word}[{bank}] < {shape.banks}" for word in waiting if shape.banks)]
 

@@ -1,10 +1,10 @@
 """What is claimed of the scheduler's queues: order is kept; and of the fetch queue's reader: credit, and its bursts."""
 
+from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.formal.kv_scheduler_follow import bits_of
 from skipopu.hdl.formal.smtbmc_bench import Bench
 from skipopu.hdl.kv_fetch import KvFetch
 from skipopu.hdl.kv_layout import KvShape
-from skipopu.hdl.kv_queue import KvQueue
 from skipopu.hdl.read_master import burst_layout
 
 BITS = 2  # of an entry
@@ -48,7 +48,7 @@ FETCH = """
 def queue_bench(depth: int) -> Bench:
     """Return the bench of a queue."""
     return Bench(
-        name=f"KV queue, depth {depth}", block=KvQueue(bits=BITS, depth=depth),
+        name=f"FIFO, depth {depth}", block=Fifo(bits=BITS, depth=depth),
         body=QUEUE.format(depth=depth), search=SEARCH,
         claims={
             "it is full with as many entries as its depth, empty with none":

@@ -55,7 +55,7 @@ def _layers(shape: KvShape) -> str:
     fields = {"visible": word["visible"].offset, "held_0": word["held"].offset, "held_1": word["held"].offset + 1}
     tokens = range(shape.tokens)
     words = {
-        name: ", ".join(f"dut.scan.table.memory[{token}][{bit}]" for token in reversed(tokens))
+        name: ", ".join(f"dut.scan.token_table.memory[{token}][{bit}]" for token in reversed(tokens))
         for name, bit in fields.items()
     }
     sums = {"all_kept": "kept[{0}] & tokens > {0}", "still_kept": "kept[{0}] & at <= {0} & tokens > {0}",
@@ -93,7 +93,9 @@ def _held(shape: KvShape) -> list[str]:
     tokens = range(shape.tokens)
     good = [f"(!kept[{token}] || (visible[{token}] && !promised[{token}] && reuse))" for token in tokens]
     fresh = [f"(!keeping[{token}] || (visible[{token}] && !executes_next[{token}] && reuse))" for token in tokens]
-    here = " || ".join(f"(dut.scan.token == {k} && dut.scan.table.found == dut.scan.table.memory[{k}])" for k in tokens)
+    here = " || ".join(
+        f"(dut.scan.token == {k} && dut.scan.token_table.found == dut.scan.token_table.memory[{k}])" for k in tokens
+    )
     return [
         f"!scanned || {here}", f"!(busy && usable_run) || !{first}", f"!ran || tokens == operation_run[{last}]",
         f"!(serves && busy) || (usable_run && executed && !operation_run[{operation_layout(shape)['value'].offset}])",

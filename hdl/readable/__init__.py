@@ -28,7 +28,7 @@ def readable(text: str, ports: Sequence[str]) -> str:
     module = take_apart(_plain_names(_given_names(text)))
     for each in PASSES:
         each(module)
-    spelled = [name if name in module.signals else f"\\{name}" for name in ports]  # a keyword is escaped
+    spelled = [name if name in module.signals else f"{name}_" for name in ports]
     return _numbered(WIDE_ZERO.sub(r"\1'h0", put_together(module, spelled)))
 
 
@@ -43,15 +43,18 @@ def _given_names(text: str) -> str:
 
 
 def _plain_names(text: str) -> str:
-    """Drop escapes: ``a.exponent`` becomes ``a__exponent``, ``carry$10`` ``carry_10``, the temporary ``$7`` ``_7``."""
+    """Drop escapes: ``a.exponent`` becomes ``a__exponent``, ``carry$10`` ``carry_10``, the temporary ``$7`` ``_7``.
+
+    A name that is a keyword, of SystemVerilog too, gets an underscore: ``end_``.
+    """
     taken = set(re.findall(r"\w+", text))
     plain: dict[str, str] = {}
     for name in dict.fromkeys(ESCAPED.findall(text)):
         word = name[0].translate(PLAIN)
-        while word in taken and word != name[0]:
+        while word in taken:
             word += "_"
         taken.add(word)
-        plain[name[0]] = word if word.isidentifier() and word != name[0] else f"\\{name[0]} "
+        plain[name[0]] = word if word.isidentifier() else f"\\{name[0]} "
     return ESCAPED.sub(lambda match: plain[match[1]], text)
 
 

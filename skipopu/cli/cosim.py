@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BLOCKS = ("pe_array", "npe", "router", "dma", "kv_buffer", "kv_append", "ddr", WHOLE)
 OF_TILES = ("pe_array", "npe", "router")  # weight tiles; words and row tiles of every function; tokens
-TILES, BURSTS = 20_000, 100_000
+TILES, BURSTS, DDR_BURSTS = 20_000, 100_000, 2_000  # ddr's bench steps every byte and row tile in Python
 
 
 def cosim(
@@ -34,7 +34,8 @@ def cosim(
         int | None, typer.Option(min=1, help=f"{', '.join(OF_TILES)}: random tiles, or tokens [{TILES}].")
     ] = None,
     bursts: Annotated[
-        int | None, typer.Option(min=1, help=f"dma, kv_buffer, kv_append, ddr: random AXI bursts [{BURSTS}].")
+        int | None,
+        typer.Option(min=1, help=f"dma, kv_buffer, kv_append, ddr: random AXI bursts [{BURSTS}; ddr {DDR_BURSTS}]."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the work, its numbers and the stalls.")] = 0,
     waves: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the waveform (dump.fst) there.")] = None,
@@ -68,7 +69,7 @@ def cosim(
     refuse(block, vars(work))
     _check(block, columns, tiles, bursts)
     chosen = _sliced(Overlay.load(overlay, tuple(settings or ())), overlay, columns, settings or [])
-    amount = (tiles or TILES) if block in OF_TILES else (bursts or BURSTS)
+    amount = (tiles or TILES) if block in OF_TILES else bursts or (DDR_BURSTS if block == "ddr" else BURSTS)
     found = _cosimulation(block)(chosen, amount, seed, waves=waves)
     tables = _accuracy(chosen, seed) if accuracy and block == "pe_array" else {}
     if json:

@@ -15,25 +15,31 @@ if TYPE_CHECKING:
     from skipopu.spec.board import Board
     from skipopu.spec.overlay import Overlay
 
-CELLS = ("LUT", "FF", "DSP48E2", "BRAM36")
 WHOLE = 100  # per cent
+SHOWN_LEVELS = 2  # of the hierarchy; all of it is in the README
 
 
 def rtl(
-    block: Annotated[str, typer.Argument(metavar="BLOCK", help="Of the overlay: pe_array, npe or memory_system.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The directory for the files.")],
+    block: Annotated[
+        str,
+        typer.Argument(metavar="[BLOCK]", help="Of it: pe_array, npe, memory_system, … Default: all of it."),
+    ] = "overlay",
     overlay: OverlayName = "tiny",
     board: BoardName = BOARD,
     settings: Settings = None,
     primitive: Annotated[
-        bool, typer.Option("--primitive", help="The vendor's DSP48E2 instead of its behavioural model.")
+        bool, typer.Option("--primitive", help="The vendor's DSP48E2, not its behavioural model.")
     ] = False,
-    synth: Annotated[bool, typer.Option("--synth", help="Also synthesise two columns with yosys.")] = False,
+    synth: Annotated[
+        bool, typer.Option("--synth", help="Also synthesise with yosys; of pe_array two columns.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print summary.json and nothing else.")] = False,
 ) -> None:
-    """Write a block as Verilog, one file a module.
+    """Write the overlay, or a block of it, as Verilog, one file a module.
 
-    With list of files, constraints and README; prints what was counted in it beside the specification.
+    With list of files, constraints, README, and of the overlay a script for Vivado; prints what was counted in it
+    beside the specification, and estimates of its resources.
     """
     from skipopu import machine
 
@@ -99,18 +105,23 @@ def _write(made: "Package", out: Path) -> None:
 def _show(made: "Package", out: Path) -> None:
     from skipopu.hdl.datasheet import folded
     from skipopu.hdl.package import SHOWN_HASH
-    from skipopu.hdl.package_facts import counts, is_array
+    from skipopu.hdl.package_blocks import OVERLAY
+    from skipopu.hdl.package_counts import counts
+    from skipopu.hdl.package_facts import is_array
+    from skipopu.hdl.package_hierarchy import hierarchy, tree
 
     overlay = made.overlay
     mhz = overlay.clock.core_mhz
     say(f"{made.block} of overlay {overlay.name}, parameters {made.sha256[:SHOWN_HASH]}, {mhz:g} MHz\n")
     ports = [(p.name, p.direction, str(p.bits), p.meaning) for p in folded(made.sheet.ports)]
     say(columns([("port", "", "bits", ""), *ports]) + "\n")
-    say(columns(_modules(made)) + "\n")
+    say(columns(_modules(made)) + "\n" if is_array(made) else tree(hierarchy(made.netlists, made.block, SHOWN_LEVELS)))
     rows = [(c.what, f"{c.verilog:,}", f"{c.specified:,}") for c in counts(made)]
     say(columns([("", "Verilog", "specified"), *rows]) + "\n")
     if is_array(made):
         _show_array(made)
+    if made.block == OVERLAY:
+        _show_overlay(made)
     say(f"Verilog: {out / f'{made.block}.f'}, {len(made.texts)} files")
 
 
@@ -125,19 +136,40 @@ def _show_array(made: "Package") -> None:
         say(f"does not fit on {made.board.name} by this model: {', '.join(over)}\n")
 
 
+def _show_overlay(made: "Package") -> None:
+    """Resources block by block, estimated and, where it was asked for, synthesised."""
+    from skipopu.hdl.package_parts import parts, synthesised_parts
+    from skipopu.hdl.package_resources import CELLS, rows_of_parts
+
+    head = ("", *CELLS, "how")
+    say(columns([head, *rows_of_parts(made, parts(made))]) + "\n")
+    if made.synthesis is not None:
+        say(columns([head, *rows_of_parts(made, synthesised_parts(made))]) + "\n")
+    _say_what_does_not_fit(made)
+
+
+def _say_what_does_not_fit(made: "Package") -> None:
+    from skipopu.hdl.package_facts import share
+    from skipopu.hdl.package_parts import parts
+
+    if over := [name for name, percent in share(made, parts(made)[-1].cells).items() if percent > WHOLE]:
+        say(f"does not fit on {made.board.name} by this estimate: {', '.join(over)}\n")
+
+
 def _modules(made: "Package") -> list[tuple[str, ...]]:
     """Every module; flip-flops of a slice are its own affair."""
-    from skipopu.hdl.package_facts import is_array, modules
+    from skipopu.hdl.package_facts import modules
 
     rows: list[tuple[str, ...]] = [("module", "instances", "flip-flop bits", "specified")]
     for m in modules(made):
         specified = "slice" if m.specified_flip_flop_bits is None else f"{m.specified_flip_flop_bits:,}"
         rows.append((m.name, f"{m.instances:,}", f"{m.flip_flop_bits:,}", specified))
-    return rows if is_array(made) else [row[:-1] for row in rows]
+    return rows
 
 
 def _resources(made: "Package") -> list[tuple[str, ...]]:
     from skipopu.hdl.package_facts import percent, synthesised
+    from skipopu.hdl.package_resources import CELLS
     from skipopu.spec import resources
 
     rows = [

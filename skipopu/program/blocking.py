@@ -65,6 +65,12 @@ def heads_of_pass(shape: ModelShape) -> int:
     return 2 * shape.queries_per_kv_head
 
 
+def context_parts(shape: ModelShape, overlay: Overlay) -> int:
+    """Parts in which a head's V goes through the PE array: its sums stand in PSUM side by side until the last round."""
+    head = overlay.head_storage(shape.dimensions.head_dim)
+    return head // overlay.value_columns(head)
+
+
 def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: int, rotary_stride: int) -> int:
     """Largest row block that PSUM, the NPE and the global buffer hold when attention takes ``rounds`` K/V rounds.
 
@@ -78,7 +84,7 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
         "dataflow.row_block": overlay.dataflow.row_block,
         "npe.rotary_bytes": overlay.npe.rotary_bytes // rotary_stride,
         "npe.statistics_rows": overlay.npe.statistics_rows // per_pass,
-        "psum.entries": overlay.psum.entries // (per_pass * overlay.psum.interleave),
+        "psum.entries": overlay.psum.entries // (per_pass * context_parts(shape, overlay) * overlay.psum.interleave),
         "global_buffer.tiles": min(room // ffn, room // attention),
     }
     key = min(limits, key=lambda k: limits[k])
@@ -91,12 +97,13 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
 
 def check_decode(shape: ModelShape, overlay: Overlay) -> None:
     """Check that PSUM and row statistics hold the query heads of one token; raises SpecError."""
-    heads = shape.dimensions.attention_heads
+    heads, parts = shape.dimensions.attention_heads, context_parts(shape, overlay)
+    sums, factors = heads * parts * overlay.psum.interleave, f"{heads} heads × {parts} parts × psum.interleave"
     for key, room, need, what in (
-        ("psum.entries", overlay.psum.entries, heads * overlay.psum.interleave, "heads × psum.interleave"),
-        ("npe.statistics_rows", overlay.npe.statistics_rows, heads, "heads"),
+        ("psum.entries", overlay.psum.entries, sums, factors),
+        ("npe.statistics_rows", overlay.npe.statistics_rows, heads, f"{heads} heads"),
     ):
         if need > room:
             raise SpecError(
-                f"shape {shape.name}: {key} = {room}; decode needs {need} ({heads} {what}); nearest: {need}"
+                f"shape {shape.name}: {key} = {room}; decode needs {need} ({what}); nearest: {need}"
             )

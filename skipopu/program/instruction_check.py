@@ -7,9 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.builder import OPCODE_ENGINE
-from skipopu.program.isa import COLUMN, ENGINES, SEMAPHORE_BITS, WIDTH, Fields, Opcode, Words, unpack
+from skipopu.program.isa import (
+    COLUMN,
+    ENGINES,
+    SEMAPHORE_BITS,
+    WIDTH,
+    Fields,
+    Gate,
+    Opcode,
+    Post,
+    Words,
+    unpack,
+)
 from skipopu.program.memory_map import ADDRESS_UNIT
 from skipopu.program.status import Condition, Status, status
+from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.overlay import DDR_BEAT_BYTES, DDR_CHANNELS, Overlay
 
 Ints = NDArray[np.int64]
@@ -28,6 +40,11 @@ def address_multiples(overlay: Overlay) -> dict[Opcode, int]:
 LENGTH_MULTIPLES = {Opcode.LOAD_CONSTANTS: DDR_CHANNELS}  # of ``columns``; a transfer of rows is filled up
 
 
+def highest_values(overlay: Overlay) -> dict[str, int]:
+    """Field → the highest of its values that mean something."""
+    return {"gate": max(Gate), "post": Post.GELU if overlay.npe.gelu else Post.RELU}
+
+
 def most_signals(overlay: Overlay) -> int:
     """Signals of a semaphore that may stand before their waits, in program order, so that no counter overflows.
 
@@ -41,7 +58,7 @@ def check_instructions(words: Words, overlay: Overlay) -> Status:
     if len(words) == 0:
         return status(Condition.NO_INSTRUCTION)
     fields, rest = unpack(words)
-    found = [*_encoding(fields, rest), *_misaligned(fields, overlay), *_halts(fields)]
+    found = [*_encoding(fields, rest), *_illegal(fields, overlay), *_misaligned(fields, overlay), *_halts(fields)]
     found += _semaphores(fields, most_signals(overlay))
     return min(found, key=lambda s: (s.index, s.code), default=Status())
 
@@ -57,6 +74,19 @@ def _encoding(fields: Fields, rest: Words) -> Iterator[Status]:
         yield status(Condition.ILLEGAL_OPCODE, i, opcode=int(fields[i, 0]))
     for i in _first((rest != 0).any(axis=1)):
         yield status(Condition.RESERVED_BITS, i)
+
+
+def _illegal(fields: Fields, overlay: Overlay) -> Iterator[Status]:
+    """Of several fields of an instruction the first one's fault: gate, post, columns."""
+    bad = {name: fields[:, COLUMN[name]] > most for name, most in highest_values(overlay).items()}
+    logits, statistics = fields[:, COLUMN["columns"]], fields[:, COLUMN["normalize"]] == 1
+    routes = np.isin(logits, LOGITS) | (statistics & (logits == 0))
+    bad["columns"] = (fields[:, 0] == Opcode.ROUTE) & ~routes
+    for name, at in bad.items():
+        column = COLUMN[name]
+        for i in _first(at):
+            opcode, value = int(fields[i, 0]), int(fields[i, column])
+            yield status(Condition.ILLEGAL_FIELD, i, opcode=opcode, field=column, value=value)
 
 
 def _misaligned(fields: Fields, overlay: Overlay) -> Iterator[Status]:

@@ -192,6 +192,7 @@ def _line(index: int, row: NDArray[np.int64]) -> str:
     for name in NAMES[3:]:
         value = int(row[COLUMN[name]])
         if value:
-            text = symbols[name](value).name.lower() if name in symbols else value
+            known = name in symbols and value in list(symbols[name])
+            text = symbols[name](value).name.lower() if known else value
             parts.append(f"{name}={text}")
     return " ".join(parts)

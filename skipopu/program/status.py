@@ -7,8 +7,9 @@ the code. `text` puts it in words; validator and hardware find the same status, 
 from dataclasses import dataclass
 from enum import IntEnum
 
-from skipopu.program.isa import ENGINES, WIDTH, Opcode, illegal_opcode, reserved_bits
+from skipopu.program.isa import ENGINES, NAMES, WIDTH, Gate, Opcode, Post, illegal_opcode, reserved_bits
 from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.ledger import Named
 
 DETAIL_BITS = 32
@@ -22,16 +23,17 @@ class Condition(Named):
     OK = 0
     ILLEGAL_OPCODE = 1
     RESERVED_BITS = 2
-    MISALIGNED_ADDRESS = 3
-    MISALIGNED_LENGTH = 4
-    EARLY_HALT = 5
-    NO_HALT = 6
-    SEMAPHORE_UNDERFLOW = 7
-    SEMAPHORE_OVERFLOW = 8
-    SEMAPHORE_LEFT = 9
-    NO_INSTRUCTION = 10
-    MEMORY_ERROR = 11
-    DEADLOCK = 12
+    ILLEGAL_FIELD = 3
+    MISALIGNED_ADDRESS = 4
+    MISALIGNED_LENGTH = 5
+    EARLY_HALT = 6
+    NO_HALT = 7
+    SEMAPHORE_UNDERFLOW = 8
+    SEMAPHORE_OVERFLOW = 9
+    SEMAPHORE_LEFT = 10
+    NO_INSTRUCTION = 11
+    MEMORY_ERROR = 12
+    DEADLOCK = 13
 
 
 class Memory(IntEnum):
@@ -44,11 +46,18 @@ class Memory(IntEnum):
 MISALIGNED = (("opcode", WIDTH["opcode"]), ("past", 8), ("multiple", 8))  # the latter in units of ADDRESS_UNIT bytes
 SEMAPHORE = (("source", ENGINE_BITS), ("target", ENGINE_BITS))
 COUNT = ("count", 8)
+VALID = {  # values of the fields that have others, in words
+    "gate": f"0..{max(Gate)}",
+    "post": f"0..{Post.RELU}, {Post.GELU} with npe.gelu",
+    "columns": f"{', '.join(map(str, LOGITS))}, 0 with normalize",
+}
 # fields of the detail, the lowest first
 DETAIL: dict[Condition, tuple[tuple[str, int], ...]] = {
     Condition.OK: (),
     Condition.ILLEGAL_OPCODE: (("opcode", WIDTH["opcode"]),),
     Condition.RESERVED_BITS: (),
+    Condition.ILLEGAL_FIELD:
+        (("opcode", WIDTH["opcode"]), ("field", (len(NAMES) - 1).bit_length()), ("value", WIDTH["columns"])),
     Condition.MISALIGNED_ADDRESS: MISALIGNED,
     Condition.MISALIGNED_LENGTH: MISALIGNED,
     Condition.EARLY_HALT: (("last", DETAIL_BITS),),
@@ -59,9 +68,10 @@ DETAIL: dict[Condition, tuple[tuple[str, int], ...]] = {
     Condition.NO_INSTRUCTION: (),
     Condition.MEMORY_ERROR: (("memory", 1),),
     Condition.DEADLOCK: (("cycles", DETAIL_BITS),),
-}
+}  # fmt: skip
 WORDS: dict[Condition, str] = {
     Condition.OK: "no error",
+    Condition.ILLEGAL_FIELD: "instruction {index}: illegal {field} {value} of {opcode}; valid: {valid}",
     Condition.MISALIGNED_ADDRESS:
         "instruction {index}: address of {opcode} is {past} bytes past a multiple of {multiple}",
     Condition.MISALIGNED_LENGTH:
@@ -114,8 +124,12 @@ def text(of: Status) -> str:
     if of.code == Condition.RESERVED_BITS:
         return reserved_bits(of.index)
     named: dict[str, object] = {"index": of.index, **values}
+    if "opcode" in values:
+        named["opcode"] = Opcode(values["opcode"]).name.lower()
+    if "field" in values:
+        named["field"] = NAMES[values["field"]]
+        named["valid"] = VALID[NAMES[values["field"]]]
     if "past" in values:
-        named |= {"opcode": Opcode(values["opcode"]).name.lower()}
         named |= {name: values[name] * ADDRESS_UNIT for name in ("past", "multiple")}
     if "source" in values:
         named["semaphore"] = f"{ENGINES[values['source']].label}→{ENGINES[values['target']].label}"

@@ -371,6 +371,10 @@ BLOCK_RAM_READ = 1
 # DSP48E2 (UG579): SIMD mode TWO24 adds in two lanes.
 DSP_LANE_BITS = 24
 
+# Matrix operations begun and not retired, of which a record is kept: the PE array, both halves of PSUM and the pipeline
+# of the NPE hold one each. A decision: more would follow one another in the pipeline only if they had a row or two.
+IN_FLIGHT = 4
+
 # Cycles until a load or store knows how much it moves: rows · tiles, · K/V rounds, up to whole words; a register each.
 TRANSFER_STAGES = 3
 

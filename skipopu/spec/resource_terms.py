@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 SRL_CYCLES = 3  # from here on a delay line without reset is a shift register in a LUT (SRL16E, SRLC32E)
 SRL_LENGTH = 32  # of one LUT (SRLC32E)
+URAM_WORDS, URAM_BITS = 4096, 72  # a URAM288 has this one shape (UG573)
+LUT_RAMS = ((32, 14), (64, 7))  # words × bits of eight LUTs with a write and a read port: RAM32M16, RAM64M8 (UG574)
+SLICE_LUTS = 8
+FACTORS = (26, 17)  # bits of the factors of a DSP48E2, signs not counted (UG579: 27 × 18)
 RAM_SHAPES = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))  # words × bits
 
 
@@ -16,6 +20,7 @@ class Estimate:
     ff: int = 0
     dsp48e2: int = 0
     bram36: int = 0
+    uram: int = 0
 
     def __add__(self, other: "Estimate") -> "Estimate":
         return Estimate(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -23,9 +28,9 @@ class Estimate:
     def __mul__(self, count: int) -> "Estimate":
         return Estimate(*(value * count for value in self.values()))
 
-    def values(self) -> tuple[int, int, int, int]:
-        """LUT, FF, DSP48E2, BRAM36."""
-        return self.lut, self.ff, self.dsp48e2, self.bram36
+    def values(self) -> tuple[int, int, int, int, int]:
+        """LUT, FF, DSP48E2, BRAM36, URAM288."""
+        return self.lut, self.ff, self.dsp48e2, self.bram36, self.uram
 
 
 @dataclass(frozen=True)
@@ -136,3 +141,22 @@ def leading_zeros(bits: int) -> int:
 def block_rams(words: int, bits: int) -> int:
     """BRAM36 of a memory with one read and one write port, in the shape that needs the fewest."""
     return min(math.ceil(words / depth) * math.ceil(bits / width) for depth, width in RAM_SHAPES)
+
+
+def ultra_rams(words: int, bits: int) -> int:
+    """URAM288 of a memory with one read and one write port."""
+    return math.ceil(words / URAM_WORDS) * math.ceil(bits / URAM_BITS)
+
+
+def lut_rams(words: int, bits: int) -> int:
+    """LUTs of a memory that is read without a clock edge, with the choice between its parts where one is too short."""
+    return min(
+        math.ceil(words / depth) * math.ceil(bits / width) * SLICE_LUTS + select(bits, math.ceil(words / depth))
+        for depth, width in LUT_RAMS
+    )
+
+
+def dsp_slices(first: int, second: int) -> int:
+    """DSP48E2 of a product of two numbers of so many bits, signs not counted: partial products of one slice each."""
+    wide, narrow = FACTORS
+    return min(math.ceil(a / wide) * math.ceil(b / narrow) for a, b in ((first, second), (second, first)))

@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 import skipopu as door
+from skipopu.hdl.package_blocks import BLOCKS
 from skipopu.hdl.synthesis import Cells
 from skipopu.results.provenance import digest, leaves
 from skipopu.spec import resources
 
+PROJECT = ("create_project", "add_files", "set_property", "current_fileset")
+IPX = tuple(f"ipx::{name}" for name in (
+    "package_project", "current_core", "add_bus_interface", "add_bus_parameter", "add_port_map", "add_address_space",
+    "infer_bus_interface", "get_bus_interfaces", "associate_bus_interfaces", "add_memory_map", "add_address_block",
+    "create_xgui_files", "update_checksums", "check_integrity", "save_core",
+))  # fmt: skip
 EXTRAS = {"pe_array.f", "pe_array.xdc", "README.md", "summary.json"}
 
 
@@ -58,7 +65,7 @@ def test_the_readme_shows_every_port_and_module(written: Path) -> None:
         assert f"| `{port['name']}` | {port['direction']} | {port['bits']} | {port['meaning']} |" in text
     assert all(f"| `{module['name']}` |" in text for module in told["modules"])
     assert "= 15 cycles of 4.444 ns (225 MHz)" in text
-    assert "| `operation__payload` | rows | 13:1 |" in text
+    assert "| `operation__payload` | rows | 16:4 |" in text
 
 
 def test_printed_figures_are_those_of_the_summary(skipopu: Any, tmp_path: Path) -> None:
@@ -92,7 +99,7 @@ def test_a_setting_reaches_the_verilog(skipopu: Any, written: Path, tmp_path: Pa
     other = tmp_path / "narrow"
     assert skipopu("rtl", "pe_array", "--set", "pe_array.columns=4", "-o", other).status == 0
     widths = [{p["name"]: p["bits"] for p in summary(d)["ports"]} for d in (written, other)]
-    assert [w["results__payload"] for w in widths] == [8 * 32 + 1, 4 * 32 + 1]
+    assert [w["results__payload"] for w in widths] == [8 * 32 + 2, 4 * 32 + 2]
     assert summary(written)["overlay"]["sha256"] != summary(other)["overlay"]["sha256"]
 
 
@@ -141,7 +148,7 @@ def test_anything_else_in_the_directory_is_refused(skipopu: Any, tmp_path: Path,
 def test_an_unknown_block_is_refused_with_those_there_are(skipopu: Any, tmp_path: Path) -> None:
     said = skipopu("rtl", "ker", "-o", tmp_path / "rtl")
     assert said.status == 2
-    assert said.err == "skipopu: rtl ker: no such block; expected one of: pe_array, npe, memory_system\n"
+    assert said.err == f"skipopu: rtl ker: no such block; expected one of: {', '.join(BLOCKS)}\n"
     assert not (tmp_path / "rtl").exists()
 
 
@@ -164,7 +171,7 @@ def test_synthesis_stands_beside_the_model(
     said = skipopu("rtl", "pe_array", "--synth", "-o", tmp_path / "rtl")
     assert said.status == status
     if status == 0:
-        assert re.search(r"^yosys, two columns +5,000 +1,234 +16 +0$", said.out, re.MULTILINE)
+        assert re.search(r"^yosys, two columns +5,000 +1,234 +16 +0 +0$", said.out, re.MULTILINE)
         assert summary(tmp_path / "rtl")["synthesis"]["yosys"]["lut"] == 5000
     else:
         assert "synthesised DSP48E2: 15, by the specification 16" in said.err
@@ -220,10 +227,72 @@ def test_what_only_the_pe_array_has_is_refused(skipopu: Any, tmp_path: Path, opt
 
 
 def test_a_wrong_memory_is_not_written(skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from skipopu.hdl import package_facts
+    from skipopu.hdl import package_counts
 
-    right = package_facts.memories
-    monkeypatch.setattr(package_facts, "memories", lambda overlay: replace(right(overlay), bitmask=7))
+    right = package_counts.memories
+    monkeypatch.setattr(package_counts, "memories", lambda overlay: replace(right(overlay), bitmask=7))
     said = skipopu("rtl", "memory_system", "-o", tmp_path / "rtl")
     assert said.status == 1
     assert said.err == "skipopu: bits of bitmask: 2048, by the specification 7\n"
+
+
+@pytest.fixture(scope="session")
+def overlay_of_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default: the whole overlay of tiny."""
+    from skipopu.cli import main
+
+    out = tmp_path_factory.mktemp("rtl") / "overlay"
+    assert main(["rtl", "-o", str(out)]) == 0
+    return out
+
+
+def test_the_whole_overlay_is_the_default(overlay_of_tiny: Path) -> None:
+    told = summary(overlay_of_tiny)
+    assert (told["block"], told["overlay"]["name"]) == ("overlay", "tiny")
+    listed = (overlay_of_tiny / "overlay.f").read_text(encoding="utf-8").split()
+    extras = {"overlay.f", "overlay.xdc", "overlay.tcl", "README.md", "summary.json"}
+    assert {p.name for p in overlay_of_tiny.iterdir()} == {*listed, *extras}
+    assert all(count["verilog"] == count["specified"] > 0 for count in told["counts"])
+    assert told["hierarchy"][0]["module"] == "overlay"
+
+
+def test_the_overlay_is_written_byte_identically_twice(overlay_of_tiny: Path, skipopu: Any, tmp_path: Path) -> None:
+    assert skipopu("rtl", "-o", tmp_path / "two").status == 0
+    for path in overlay_of_tiny.iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_the_parts_of_the_overlay_add_up_to_the_whole(overlay_of_tiny: Path) -> None:
+    *parts, whole = summary(overlay_of_tiny)["parts"]
+    assert whole["name"] == "the whole"
+    for cell, number in whole["cells"].items():
+        assert number == sum(part["cells"][cell] for part in parts)
+    assert next(p for p in parts if p["name"] == "matrix.pe_array")["how"] == "model"
+
+
+def test_the_readme_of_the_overlay_has_every_register(overlay_of_tiny: Path) -> None:
+    from skipopu.hdl.kv_layout import kv_shape
+    from skipopu.hdl.register_map import register_map
+
+    text, overlay = (overlay_of_tiny / "README.md").read_text(encoding="utf-8"), door.machine("tiny")[0]
+    for register in register_map(overlay, kv_shape(overlay)).values():
+        assert f"| {register.offset:#05x} | {register.name} |" in text
+    assert "there was no Vivado at hand" in " ".join(text.split())
+
+
+def test_the_script_for_vivado_packages_every_interface(overlay_of_tiny: Path) -> None:
+    """Run by a real Tcl, with the commands of Vivado replaced by ones that write down how they are called."""
+    tkinter = pytest.importorskip("tkinter")
+    tcl = tkinter.Tcl()
+    calls: list[tuple[str, ...]] = []
+    tcl.eval("namespace eval ipx {}")
+    for name in (*PROJECT, *IPX):
+        tcl.createcommand(name, lambda *given, name=name: calls.append((name, *given)))
+    tcl.eval(f"source {overlay_of_tiny / 'overlay.tcl'}")
+    added = [Path(call[-1]).name for call in calls if call[0] == "add_files"]
+    assert added == [*(overlay_of_tiny / "overlay.f").read_text(encoding="utf-8").split(), "overlay.xdc"]
+    mapped = [call[2] for call in calls if call[:2] == ("set_property", "physical_name")]
+    axi = [p["name"] for p in summary(overlay_of_tiny)["ports"] if p["name"].startswith(("s_axi", "hbm__", "ddr__"))]
+    assert mapped == axi
+    clocks = {call[2]: call[4] for call in calls if call[:2] == ("ipx::associate_bus_interfaces", "-busif")}
+    assert clocks == {"s_axi": "clk", "ddr_0": "clk", "ddr_1": "clk", "hbm_0": "hbm_clk", "hbm_1": "hbm_clk"}

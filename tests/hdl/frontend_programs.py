@@ -63,7 +63,7 @@ def faulty_programs() -> dict[Condition, list[Words]]:
     rng = np.random.default_rng(9)
     for seed in range(40):
         words = legal(int(rng.integers(2, 60)), seed)
-        for change in (_opcode, _bits, _address, _length, _halt, _cut, _wait):
+        for change in (_opcode, _bits, _field, _logits, _address, _length, _halt, _cut, _wait):
             bad = change(words, int(rng.integers(len(words))), rng)
             found.setdefault(check_instructions(bad, OVERLAY).code, []).append(bad)
     del found[Condition.OK]
@@ -81,6 +81,16 @@ def _bits(words: Words, index: int, rng: np.random.Generator) -> Words:
     bad = words.copy()
     bad[index, 3] |= np.uint64(1) << np.uint64(rng.integers(50, 64))
     return bad
+
+
+def _field(words: Words, index: int, rng: np.random.Generator) -> Words:
+    name, value = [("gate", 3), ("post", 5), ("post", 6), ("post", 7)][int(rng.integers(4))]
+    return changed(words, index, **{name: value})
+
+
+def _logits(words: Words, index: int, rng: np.random.Generator) -> Words:
+    count = int(rng.integers(8))
+    return changed(words, index, opcode=Opcode.ROUTE, columns=count, normalize=int(rng.integers(2)))
 
 
 def _address(words: Words, index: int, rng: np.random.Generator) -> Words:

@@ -182,9 +182,9 @@ ONE_BANK = ("kv_buffer.ports=1",)  # every kept token wants it
 Fault = tuple[type, str, Replacement, tuple[str, ...]]  # and the leaves of the overlay that show it
 FAULTS: dict[str, Fault] = {
     "a bank is read at another token's place": (KvRounds, "_addresses", always_slot_0, ()),
-    "a token is lost while the round queue is full": (KvScheduler, "_form", lost_when_full, ()),
 }
 MORE_FAULTS: dict[str, Fault] = {
+    "a token is lost while the round queue is full": (KvScheduler, "_form", lost_when_full, ()),
     "the end is guessed": (KvRounds, "_unknown", the_last_chunk_does_not_wait, ()),
     "V is announced, too": (KvBuffer, "_told", v_is_announced_too, ()),
     "the open round has the tokens of the queues": (KvForming, "_tokens", tokens_of_those_that_wait, ()),

@@ -40,26 +40,26 @@ class Master:
         c.valid[channel], c.address[channel], c.beats[channel] = 1, place * HBM_BEAT_BYTES, 1
         taken = False
         while not taken:
-            taken = self.tick(port) and bool(c.ready[channel])
+            self.tick()
+            taken = bool(c.ready[channel])
         c.valid[channel] = c.w_valid = 0
 
-    def tick(self, port: int) -> bool:
+    def tick(self) -> None:
         serve(self.memory, self.now)
         self.now += 1
-        return True
 
     def write(self, port: int, place: int, value: int) -> None:
         c = self.memory.ports[port]
         c.w_valid, c.w_last, c.w_data[:] = 1, 1, beat(value)
         self._ask(port, AW, place)
         while not c.b_valid:
-            self.tick(port)
+            self.tick()
 
     def read(self, port: int, place: int) -> NDArray[np.uint64]:
         self._ask(port, AR, place)
         c = self.memory.ports[port]
         while not c.r_valid:
-            self.tick(port)
+            self.tick()
         return np.array(c.r_data)
 
 

@@ -10,10 +10,9 @@ from skipopu.hdl.cosim.matrix_model import MatrixModel
 from skipopu.hdl.cosim.matrix_stimulus import Stimulus
 from skipopu.hdl.matrix_control import MatrixControl
 from skipopu.program.isa import Opcode
-from skipopu.sim.machine import IN_FLIGHT
 from skipopu.spec.error import SpecError
 from skipopu.spec.ledger import Cause
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import IN_FLIGHT, Overlay
 
 TINY = Overlay.load("tiny")
 SOME, MANY, SEED = 120, 1200, 5

@@ -43,7 +43,7 @@ def agree(overlay: Overlay, tiles: int = TILES) -> None:
 
 
 def test_tiny() -> None:
-    agree(Overlay.load("tiny"), 2000)
+    agree(Overlay.load("tiny"), 500)
 
 
 @pytest.mark.slow
@@ -80,8 +80,12 @@ def test_tiles_are_normalised_as_the_rows_they_make_up(kind: Kind, centred: bool
 
 
 @pytest.mark.parametrize("setting", [
-    "npe.gamma_stages=6", "npe.divide_stages=7", "npe.reduce_stages=11", "npe.root_stages=5", "npe.maximum_stages=4",
-    "global_buffer.read_stages=3",
+    "npe.gamma_stages=6",
+    *(
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in ("npe.divide_stages=7", "npe.reduce_stages=11", "npe.root_stages=5", "npe.maximum_stages=4",
+                     "global_buffer.read_stages=3")
+    ),
 ])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
     """The model of one overlay beside the RTL of another: the first cycle that differs is named."""

@@ -47,7 +47,7 @@ def agree(overlay: Overlay, words: int = WORDS) -> None:
 
 
 def test_two_column_pairs() -> None:
-    agree(narrow(), 2000)
+    agree(narrow())
 
 
 @pytest.mark.slow

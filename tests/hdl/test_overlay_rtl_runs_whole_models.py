@@ -63,7 +63,7 @@ def test_stalls_change_no_value(stall_seed: int) -> None:
 
 
 @pytest.mark.parametrize("setting", [
-    "pe_array.tree_stages=3", "npe.gamma_stages=5", "global_buffer.read_stages=3", "dma.crossing_stages=4",
+    "pe_array.tree_stages=3", "npe.function_stages=19", "global_buffer.read_stages=3", "dma.crossing_stages=4",
     "sequencer.dispatch_stages=3", "sequencer.queue_depth=3", "dma.ddr_read_bursts=1", "dma.weight_chunks=12",
 ])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:

@@ -79,7 +79,7 @@ def test_an_array_that_cannot_be_is_refused(settings: tuple[str, ...], told: str
 
 
 def test_tiny() -> None:
-    agree(Overlay.load("tiny"), 2000)
+    agree(Overlay.load("tiny"))
 
 
 @pytest.mark.slow
@@ -114,15 +114,17 @@ def test_twenty_thousand_tiles(name: str, settings: tuple[str, ...]) -> None:
 ])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
     """The model of one overlay beside the RTL of another: the first cycle that differs is named."""
-    found = cosimulate(narrow(setting), TILES, SEED, rtl=narrow())
+    found = cosimulate(Overlay.load("tiny", (setting,)), TILES, SEED, rtl=Overlay.load("tiny"))
     assert found.difference is not None
     assert found.difference.kind == "cycle"
     assert "moves" in found.difference.signal
 
 
-@pytest.mark.parametrize("setting", ["pe_array.product_bits=16", "pe_array.alignment_rounding=nearest"])
+@pytest.mark.parametrize(
+    "setting", ["pe_array.product_bits=16", pytest.param("pe_array.alignment_rounding=nearest", marks=pytest.mark.slow)]
+)
 def test_numerics_that_round_otherwise_are_found_out(setting: str) -> None:
-    found = cosimulate(narrow(setting), TILES, SEED, rtl=narrow())
+    found = cosimulate(Overlay.load("tiny", (setting,)), TILES, SEED, rtl=Overlay.load("tiny"))
     assert found.difference is not None
     assert found.difference.kind == "entry"
     assert found.difference.signal.startswith("column")

@@ -70,9 +70,9 @@ def tiles_of_the_second_half(right: Method) -> Method:
 
 FAULTS: dict[str, tuple[Any, str, Callable[[Method], Method]]] = {
     "K of two heads is stored as V is": (KvAppendTiles, "_by_turns", never),
-    "a burst crosses 4 KiB": (KvAppendWrites, "_boundary", never),
 }
 MORE_FAULTS: dict[str, tuple[Any, str, Callable[[Method], Method]]] = {
+    "a burst crosses 4 KiB": (KvAppendWrites, "_boundary", never),
     "V is stored as K of two heads is": (KvAppendTiles, "_by_turns", always),
     "a burst is as long as its piece": (KvAppendWrites, "_full", never),
     "a burst has a chunk too many": (KvAppendWrites, "_full", a_burst_too_long),
@@ -99,5 +99,6 @@ def test_the_fault_is_found(
     assert cosimulate(Overlay.load("tiny"), BURSTS, SEED).difference is not None
 
 
+@pytest.mark.slow
 def test_without_a_fault_it_is_green() -> None:
     assert cosimulate(Overlay.load("tiny"), BURSTS, SEED).difference is None

@@ -78,6 +78,7 @@ TIMING: dict[str, Fault] = {
 }
 CHECKS: dict[str, tuple[Condition, Fault]] = {
     "reserved bits pass": (Condition.RESERVED_BITS, (instruction_check, "_reserved", nothing_reserved)),
+    "fields are not checked": (Condition.ILLEGAL_FIELD, (InstructionCheck, "_is_above", never)),
     "addresses are not checked": (Condition.MISALIGNED_ADDRESS, (InstructionCheck, "_remainder", never)),
     "lengths are not checked": (Condition.MISALIGNED_LENGTH, (InstructionCheck, "_remainder", never)),
     "no semaphore underflows": (Condition.SEMAPHORE_UNDERFLOW, (SemaphoreCheck, "_is_zero", never)),

@@ -1,6 +1,5 @@
 """One fault at a time in the RTL of the KV buffer: the co-simulation must end in a difference."""
 
-
 import pytest
 from kv_buffer_faults import FAULTS, MORE_FAULTS, ONE_BANK, Replacement
 

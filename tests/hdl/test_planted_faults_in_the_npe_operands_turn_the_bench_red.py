@@ -49,6 +49,10 @@ def bank_zero(_: Method) -> Method:
     return look_up
 
 
+def place_in_the_list(_: Method) -> Method:
+    return lambda self, listed, rows: self.turn
+
+
 def never_first(_: Method) -> Method:
     return lambda self, scores, request: Const(0, 1)
 
@@ -110,6 +114,7 @@ FAULTS: dict[str, Fault] = {
     "both banks of scores are one": (RowBanks, "_meant", every_bank, ()),
     "scores are read from bank 0": (OperandPath, "_look_up", bank_zero, ()),
     "statistics of the row before": (OperandPath, "_look_up", the_row_before, ()),
+    "statistics of a norm by the place in the list": (StatisticsRow, "_row_of_block", place_in_the_list, ()),
     "sums do not start afresh": (StatisticsRow, "_first", never_first, ()),
     "totals start afresh for the first head only": (StatisticsRow, "_first", first_tile_of_numbers, ()),
     "the factor is applied to an unchanged maximum": (ScoreTotal, "_rescales", always, ()),

@@ -133,9 +133,9 @@ LONG_WORDS = ("ker.constant_bytes_per_cycle=512",)
 Fault = tuple[type, str, Callable[[Method], Method], tuple[str, ...]]
 FAULTS: dict[str, Fault] = {
     "packing: the overlap is forgotten": (Pe, "_auxiliary", no_auxiliary, ()),
-    "what a tile does not write stays": (KerPieces, "_begins", never, ()),
 }
 MORE: dict[str, Fault] = {
+    "what a tile does not write stays": (KerPieces, "_begins", never, ()),
     "KER's halves do not change": (Ker, "_other", stays, ()),
     "conversion rounds ties away": (Conversion, "_round_up", half_away_from_zero, FP16_SUMS),
     "the tree loses a carry": (AccumulationTree, "_added", narrow_adder, ()),

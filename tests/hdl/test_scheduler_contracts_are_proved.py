@@ -43,7 +43,7 @@ FAULTS = {
     "a fetch queue is full, and written": (
         QUEUES, "kv_scheduler", "fits & (~(fetched & (fetch_full >> token__port)))", "fits", "no fetch queue",
     ),
-    "a queue is never empty": (QUEUES, "kv_queue", "empty = !stored", "empty = 1'h0", "underflow"),
+    "a queue is never empty": (QUEUES, "fifo", "empty = !stored", "empty = 1'h0", "underflow"),
     "the window does not move": (NARROW, "kv_waiting", "turn ? 2'h0 : (turn + 1'h1)", "turn", "a head that waits"),
     "one bank for two heads": (QUEUES, "kv_waiting", "going = there & ~lost_bank", "going = there", "bank of its own"),
     "a lane is given twice": (
@@ -65,7 +65,7 @@ FAULTS = {
     ),
     "a place begins where another does": (QUEUES, "kv_ring", "tail_chunk + (2'h2 * vector)", "tail_chunk", "begins"),
     "a kept token executes": (RING, "kv_scan", "visible & ~scan_bits[1]", "visible", "the ring holds|in it"),
-    "a queue wraps a place late": (QUEUE, "kv_queue", "read_place == 2'h2", "read_place == 2'h3", "order and data"),
+    "a queue wraps a place late": (QUEUE, "fifo", "read_place == 2'h2", "read_place == 2'h3", "order and data"),
     "a chunk too many": (FETCH, "kv_fetch", "_3 <= 3'h4", "_3 <= 3'h5", "chunks asked for"),
     "a burst crosses 4 KiB": (FETCH, "kv_fetch", "to_boundary = 7'h40", "to_boundary = 7'h41", "stays within 4 KiB"),
     "a token is put again": (
@@ -73,7 +73,7 @@ FAULTS = {
     ),
 }  # fmt: skip
 MORE = {
-    "a queue is full a token late": (QUEUES, "kv_queue", "full = stored == 2'h2", "full = stored == 2'h3", "overflow"),
+    "a queue is full a token late": (QUEUES, "fifo", "full = stored == 2'h2", "full = stored == 2'h3", "overflow"),
 }
 faults = [pytest.param(*fault, id=name) for name, fault in FAULTS.items()]
 slow = [pytest.param(*fault, id=name, marks=pytest.mark.slow) for name, fault in MORE.items()]

@@ -64,7 +64,7 @@ def test_cells_are_multiplied_out() -> None:
     }
     found = total(modules, "top")
     assert found.modules == {"top": 1, "leaf": 2}
-    assert found.estimate.values() == (1 + 2 * (4 + 1 + 2 + 8), 10, 2, 2)
+    assert found.estimate.values() == (1 + 2 * (4 + 1 + 2 + 8), 10, 2, 2, 0)
     assert (found.shift_registers, found.carry8) == (4, 3)
 
 

@@ -235,6 +235,25 @@ module small(input clk, input [3:0] a, output reg [4:0] b);
   always @* (* full_case = 32'd1 *) r[7:4] = a;
 endmodule
 """
+MEMORIES = """
+module memories(input clk, input [3:0] at, input [31:0] a, input signed [9:0] b, output [31:0] c, output [31:0] d);
+  (* ram_style = "ultra" *)
+  reg [31:0] late [15:0];
+  reg [31:0] now [15:0];
+  reg [3:0] _0_;
+  integer word;
+  initial
+    for (word = 0; word < 16; word = word + 1)
+      now[word] = 32'd0;
+  always @(posedge clk) begin
+    _0_ <= at;
+    late[at][15:0] <= a[15:0];
+    now[4'hb] <= a;
+  end
+  assign c = late[_0_];
+  assign d = now[at] * { 1'h0, a[30:0] } + $signed(b) * (at ? 5'h3 : a[7:0]) + a * 8'h3;
+endmodule
+"""
 LEAF = "module leaf(input [3:0] a); nut x (); nut y (); endmodule"
 
 
@@ -245,6 +264,19 @@ def test_facts_of_a_small_module() -> None:
     assert found.operators == {"*": 2, "+": 1}
     assert found.flip_flops == {"b": 5, "half": 2, "q": 8, "r": 4}
     assert [(m.words, m.bits, m.read_bits) for m in found.memories.values()] == [(16, 8, 8)]
+
+
+def test_memories_are_told_by_how_they_are_read() -> None:
+    """A read whose address is kept is late, as in block RAM; one without a clock edge is immediate; filling is none."""
+    found = read_netlist({"memories": MEMORIES})["memories"].memories
+    facts = {name: (m.words, m.bits, m.read_ports, m.immediate, m.style) for name, m in found.items()}
+    assert facts == {"late": (16, 32, 1, 0, "ultra"), "now": (16, 32, 1, 1, "")}
+
+
+def test_products_have_the_widths_of_their_factors() -> None:
+    """Signs are not counted, and a constant factor is none; a word of a memory is as wide as the memory."""
+    found = read_netlist({"memories": MEMORIES})["memories"].multipliers
+    assert sorted(found) == [(9, 8), (32, 32)]
 
 
 def test_the_hierarchy_is_multiplied_out() -> None:

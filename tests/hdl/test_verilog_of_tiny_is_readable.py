@@ -153,7 +153,8 @@ def test_names_are_kept(module: str, texts: dict[str, str]) -> None:
 def test_instances_are_called_as_they_were_placed(netlists: dict[str, Netlist]) -> None:
     overlay = Overlay.load("tiny").pe_array
     assert set(netlists["pe_array"].instances) == {
-        "ker", "slots", "ifm", "psum", *(f"{n}_{c}" for n in ("columns", "weights") for c in range(0, overlay.columns, 2))
+        "ker", "slots", "ifm", "psum",
+        *(f"{n}_{c}" for n in ("columns", "weights") for c in range(0, overlay.columns, 2)),
     }  # fmt: skip
     pair = netlists["column_pair"].instances
     assert {n for n, module in pair.items() if module == "pe"} == {f"pe_{k}" for k in range(overlay.dot_length)}

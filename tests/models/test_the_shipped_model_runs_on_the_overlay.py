@@ -37,7 +37,7 @@ def numerics(overlay: str) -> NumericalRun:
     return run_numerics(numbers(), header, Overlay.load(overlay), Board.load("u280"), prompt, DECODE)
 
 
-@pytest.mark.parametrize("overlay", ["tiny", "skipopu-u280"])
+@pytest.mark.parametrize("overlay", ["tiny", pytest.param("skipopu-u280", marks=pytest.mark.slow)])
 def test_every_logit_of_the_program_is_that_of_the_numerics(overlay: str) -> None:
     trace = numerics(overlay).trace
     program = compile_trace(trace, Overlay.load(overlay), Board.load("u280"))

@@ -14,10 +14,13 @@ from skipopu.spec.error import SpecError
 from skipopu.spec.ledger import Block
 
 WIDE = tiny(("clock.hbm_ratio=4", "sequencer.queue_depth=64"))  # chunks of 128 bytes
+WITH_GELU = tiny(("clock.hbm_ratio=4", "sequencer.queue_depth=64", "npe.gelu=true"))
 ROW = st.fixed_dictionaries({
     "opcode": st.sampled_from([*Opcode, 13, 31]) | st.just(Opcode.LOAD_WEIGHTS),
     "wait": st.sampled_from([0, 0, 1, 2, 3, 63]), "signal": st.sampled_from([0, 1, 2, 63]),
-    "address": st.sampled_from([0, 0, 0, 2, 4, 5]), "columns": st.sampled_from([0, 2, 3]),
+    "address": st.sampled_from([0, 0, 0, 2, 4, 5]), "columns": st.sampled_from([0, 2, 3, 4]),
+    "normalize": st.integers(0, 1), "gate": st.sampled_from([0, 0, 1, 2, 3]),
+    "post": st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5, 6, 7]),
 })  # fmt: skip
 
 
@@ -29,7 +32,7 @@ def words_of(rows: list[dict[str, int]]) -> Words:
     return encode(table)
 
 
-def one_at_a_time(words: Words) -> Status:
+def one_at_a_time(words: Words, gelu: bool = False) -> Status:
     """The rules again, in the plainest way."""
     count: dict[tuple[Block, Block], int] = {}
     table, rest = unpack(words)
@@ -41,6 +44,9 @@ def one_at_a_time(words: Words) -> Status:
             return status(Condition.ILLEGAL_OPCODE, index, opcode=opcode)
         if any(stray):
             return status(Condition.RESERVED_BITS, index)
+        if name := _illegal(row, gelu):
+            at = COLUMN[name]
+            return status(Condition.ILLEGAL_FIELD, index, opcode=opcode, field=at, value=row[at])
         moves = opcode not in (Opcode.HALT, *range(Opcode.MATMUL, Opcode.NORMALIZE + 1))
         if moves and row[COLUMN["address"]] % 2:  # 128 bytes: two channels of 64, and a chunk
             return status(Condition.MISALIGNED_ADDRESS, index, opcode=opcode, past=1, multiple=2)
@@ -53,6 +59,16 @@ def one_at_a_time(words: Words) -> Status:
         if found.code:
             return found
     return Status()
+
+
+def _illegal(row: list[int], gelu: bool) -> str:
+    """Name of the first field without a meaning."""
+    if row[COLUMN["gate"]] == 3:
+        return "gate"
+    if row[COLUMN["post"]] > 4 + gelu:
+        return "post"
+    routes = (0, 2, 4) if row[COLUMN["normalize"]] else (2, 4)
+    return "columns" if row[0] == Opcode.ROUTE and row[COLUMN["columns"]] not in routes else ""
 
 
 def _semaphores(count: dict[tuple[Block, Block], int], index: int, engine: Block, row: list[int]) -> Status:
@@ -77,12 +93,28 @@ def _semaphores(count: dict[tuple[Block, Block], int], index: int, engine: Block
     return Status()
 
 
-@given(st.lists(ROW, max_size=12), st.booleans(), st.booleans())
-def test_the_first_fault_is_found(rows: list[dict[str, int]], halts: bool, stray: bool) -> None:
+@given(st.lists(ROW, max_size=12), st.booleans(), st.booleans(), st.booleans())
+def test_the_first_fault_is_found(rows: list[dict[str, int]], halts: bool, stray: bool, gelu: bool) -> None:
     words = words_of([*rows, *([{"opcode": Opcode.HALT}] if halts else [])])
     if stray and len(words):
         words[len(words) // 2, 3] |= np.uint64(1 << 63)
-    assert check_instructions(words, WIDE) == one_at_a_time(words)
+    assert check_instructions(words, WITH_GELU if gelu else WIDE) == one_at_a_time(words, gelu)
+
+
+@pytest.mark.parametrize("field", [{"gate": 3}, {"post": 5}, {"post": 6}, {"post": 7}], ids=str)
+@pytest.mark.parametrize("opcode", list(Opcode))
+def test_a_value_without_a_meaning_is_refused_whatever_the_opcode(opcode: Opcode, field: dict[str, int]) -> None:
+    words = words_of([{"opcode": opcode, "columns": 2, **field}, {"opcode": Opcode.HALT}])
+    ((name, value),) = field.items()
+    with pytest.raises(SpecError, match=f"instruction 0: illegal {name} {value} of {opcode.name.lower()}; valid: 0.."):
+        validate_program(words, WIDE)
+
+
+@pytest.mark.parametrize(("columns", "statistics"), [(c, s) for c in range(8) for s in (0, 1)])
+def test_a_route_has_the_logits_of_one_or_two_modules_or_takes_statistics(columns: int, statistics: int) -> None:
+    words = words_of([{"opcode": Opcode.ROUTE, "columns": columns, "normalize": statistics}, {"opcode": Opcode.HALT}])
+    legal = columns in (2, 4) or (columns == 0 and statistics == 1)
+    assert (check_instructions(words, WIDE).code == Condition.OK) == legal
 
 
 @given(st.integers(-3, 3), st.integers(0, 2))
@@ -104,6 +136,8 @@ TEXTS: dict[str, Status] = {
     "no error": Status(),
     "instruction 3: illegal opcode 17; valid: 0..12": status(Condition.ILLEGAL_OPCODE, 3, opcode=17),
     "instruction 3: reserved bits are set; encode with this version of skipopu": status(Condition.RESERVED_BITS, 3),
+    "instruction 3: illegal gate 3 of matmul; valid: 0..2":
+        status(Condition.ILLEGAL_FIELD, 3, opcode=Opcode.MATMUL, field=COLUMN["gate"], value=3),
     "instruction 3: address of read_kv is 64 bytes past a multiple of 256":
         status(Condition.MISALIGNED_ADDRESS, 3, opcode=Opcode.READ_KV, past=1, multiple=4),
     "instruction 3: length of load_constants is 64 bytes past a multiple of 128":
@@ -120,6 +154,18 @@ TEXTS: dict[str, Status] = {
     "memory error: a response of DDR4 was not OKAY": status(Condition.MEMORY_ERROR, memory=Memory.DDR4),
     "deadlock: nothing moved for 100000 cycles": status(Condition.DEADLOCK, cycles=100_000),
 }  # fmt: skip
+
+
+FIELD_TEXTS = {
+    "instruction 3: illegal post 7 of matmul; valid: 0..4, 5 with npe.gelu": (Opcode.MATMUL, "post", 7),
+    "instruction 3: illegal columns 3 of route; valid: 2, 4, 0 with normalize": (Opcode.ROUTE, "columns", 3),
+}
+
+
+@pytest.mark.parametrize(("said", "of"), FIELD_TEXTS.items(), ids=["post", "columns"])
+def test_an_illegal_field_names_what_is_valid(said: str, of: tuple[Opcode, str, int]) -> None:
+    opcode, name, value = of
+    assert text(status(Condition.ILLEGAL_FIELD, 3, opcode=opcode, field=COLUMN[name], value=value)) == said
 
 
 @pytest.mark.parametrize(("said", "of"), TEXTS.items(), ids=[of.code.label for of in TEXTS.values()])

@@ -19,7 +19,7 @@ PROMPT, DECODE = 13, 6
 SETTINGS = {
     "as shipped": (), "lock step": ("kv_buffer.invalid_rounds=lock_step",), "no buffer": ("kv_buffer.enabled=false",),
     "interleaved": ("kv_buffer.map=interleaved", "kv_buffer.enabled=false"),
-    "short sums": ("psum.entries=32",), "long blocks": ("dataflow.row_block=32", "psum.entries=1024"),
+    "short sums": ("psum.entries=128",), "long blocks": ("dataflow.row_block=32", "psum.entries=1024"),
 }  # fmt: skip
 
 
@@ -84,8 +84,8 @@ def test_the_trace_compiles() -> None:
 
 
 def test_blocks_that_the_compiler_makes_smaller_are_run_again() -> None:
-    """PSUM holds two rows of a pass here, the dataflow asks for eight."""
-    assert ran(("psum.entries=32",)).row_block == 2
+    """PSUM holds two rows of a pass here, four heads in four parts of four sums each; the dataflow asks for eight."""
+    assert ran(("psum.entries=128",)).row_block == 2
     assert ran().row_block == 4
 
 

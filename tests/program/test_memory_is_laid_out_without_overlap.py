@@ -189,7 +189,10 @@ REFUSED: list[tuple[dict[str, object], tuple[str, ...], str]] = [
         "sequence of 5 tokens: beyond capacity, needs 180 row tiles of the global buffer at 'scores';"
         " global_buffer.tiles = 170; shorten the sequence or enlarge global_buffer.tiles",
     ),
-    ({}, ("psum.entries=8",), "shape small: psum.entries = 8; decode needs 16 (4 heads ×"),
+    (
+        {}, ("psum.entries=63",),
+        "shape small: psum.entries = 63; decode needs 64 (4 heads × 4 parts × psum.interleave); nearest: 64",
+    ),
     ({"kv_heads": 1}, (), "shape small: kv_heads = 1; two heads are packed: must be even"),
     ({}, ("dma.hbm_ports=64",), "overlay tiny: dma.hbm_ports = 64; board u280 has 32; nearest: 32"),
     (

@@ -10,7 +10,7 @@ from skipopu.program.isa import COLUMN, Gate, Opcode, decode
 from skipopu.program.program import Program
 from skipopu.sim.run import Run
 from skipopu.spec.ledger import Block, Cause, NpeWork, Traffic
-from skipopu.spec.overlay import DDR_BEAT_BYTES, HBM_BEAT_BYTES, Overlay
+from skipopu.spec.overlay import DDR_BEAT_BYTES, FP16_BYTES, HBM_BEAT_BYTES, Overlay
 
 PRODUCTS = (Opcode.MATMUL, Opcode.ROUTE, Opcode.SCORES, Opcode.CONTEXT)
 LANE_PASSES = (Opcode.STATISTICS, Opcode.NORMALIZE)
@@ -116,13 +116,18 @@ def array_cycles(program: Program, overlay: Overlay) -> int:
             apart = 2 // overlay.dataflow.packed_heads
             total += heads * rounds * pairs * apart * (head // overlay.pe_array.dot_length)
         elif opcode == Opcode.CONTEXT:
-            total += heads * rounds * 2 * pairs * parts(head, width)
+            total += heads * rounds * 2 * pairs * parts(overlay, head)
     return total
 
 
-def parts(head: int, width: int) -> int:
-    """Equal column parts of a head, none wider than the array."""
-    return min(n for n in range(1, head + 1) if head % n == 0 and head // n <= width)
+def parts(o: Overlay, head: int) -> int:
+    """Equal column parts of a head: none wider than the array, none across an HBM chunk that it does not fill."""
+    chunk = o.chunk_bytes // FP16_BYTES
+
+    def whole(width: int) -> bool:
+        return width <= o.pe_array.columns and (width % chunk == 0 or chunk % width == 0)
+
+    return min(n for n in range(1, head + 1) if head % n == 0 and whole(head // n))
 
 
 def npe_work(program: Program, overlay: Overlay) -> np.ndarray:
@@ -142,8 +147,8 @@ def npe_work(program: Program, overlay: Overlay) -> np.ndarray:
             packed, half = o.dataflow.packed_heads, o.pe_array.columns // 2
             total += leaving(o, heads * rounds * pairs * 2 // packed, head // o.pe_array.dot_length, [half] * packed)
         elif opcode == Opcode.CONTEXT:
-            tiles = 2 * pairs * parts(head, o.pe_array.columns)
-            total += leaving(o, heads * tiles, rounds, [head // parts(head, o.pe_array.columns)])
+            tiles = 2 * pairs * parts(o, head)
+            total += leaving(o, heads * tiles, rounds, [head // parts(o, head)])
             total += passing(heads * tiles * rounds * o.dataflow.fused)
         else:
             total += passing(heads * 2 * pairs * rounds if f[COLUMN["tokens"]] else rows * depth)

@@ -16,7 +16,7 @@ from hand_made import early_chunks
 from small_machine import BOARD, TINY, failed, shape, skipping
 
 from skipopu.program.compiler import compile_trace
-from skipopu.sim import dma, engine, ker, kv_append_rows, kv_buffer, load, npe, reference, store
+from skipopu.sim import dma, engine, ker, kv_append_rows, kv_rounds, load, npe, reference, store
 from skipopu.sim.error import SimulationError
 
 MODEL = shape(layers=2, hidden_size=32, intermediate_size=16, attention_heads=2, head_dim=16, vocabulary=16)
@@ -77,7 +77,7 @@ def ignoring(e: Any, work: Any, now: int, engine_index: int) -> int:
 
 FAULTS: dict[str, tuple[Any, str, Callable[[Kernel], Kernel]]] = {
     "none": (reference, "step", lambda kernel: kernel),
-    "a K/V round is popped twice": (kv_buffer, "_sources_ready", twice),
+    "a K/V round is popped twice": (kv_rounds, "_sources_ready", twice),
     "a signal is given twice": (reference, "commit", given_twice),
     "semaphores are ignored": (engine, "_try_to_begin", lambda _: ignoring),
     "an instruction retires twice": (npe, "retire", twice),
@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Any, str, Callable[[Kernel], Kernel]]] = {
     "a beat is lost": (dma, "tick", beat_lost),
     "a cycle has no cause": (reference, "_account", cycle_without_a_cause),
     "an append writes half of a row": (kv_append_rows, "_row_bytes", lambda k: lambda p: k(p) // 2),
-    "a store pushes every burst twice": (store, "push", twice),
+    "a store asks for every burst twice": (store, "ask_write", twice),
     "IFM is full without rows": (reference, "ifm", lambda _: filled),
     "weights are there before they come": (ker, "weight_chunks", lambda _: lambda ports, p, now: 1 << 30),
 }

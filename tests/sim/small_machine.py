@@ -55,7 +55,7 @@ def overlays(draw: st.DrawFn) -> Overlay:
         "pe_array.columns": draw(st.sampled_from([2, 6, 8, 16, 24, 64])),
         "pe_array.dot_length": draw(st.sampled_from([16, 32, 64])),
         "npe.lanes": draw(st.sampled_from([2, 6, 16])),
-        "psum.entries": 1024,
+        "psum.entries": 4096,  # 12 query heads, each in 64 parts of an array of 2 columns
         "global_buffer.tiles": 8192,
         "global_buffer.read_ports": draw(st.integers(2, 4)),
         "dma.hbm_ports": draw(st.integers(1, 8)),

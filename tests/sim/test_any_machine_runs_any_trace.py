@@ -15,7 +15,7 @@ from skipopu.sim.reference import simulate
 from skipopu.sim.run import Run
 from skipopu.sim.work import Work, resolve_work
 from skipopu.spec.ledger import Block, Cause
-from skipopu.spec.overlay import Overlay
+from skipopu.spec.overlay import TRANSFER_STAGES, Overlay
 from skipopu.trace import Trace
 
 MOST_CYCLES = 3_000_000  # the longest of these runs takes a tenth of it
@@ -70,13 +70,16 @@ def test_an_instruction_without_rows_retires_at_once_and_keeps_its_semaphores(
 def cycles_without_rows(program: Program, work: Work) -> NDArray[np.int64]:
     """Cycles an instruction whose gate is closed takes after its first.
 
-    The weight engine sees a cycle later that nothing is left; the NPE retires for the array. For K the scheduler still
+    The weight engine sees a cycle later that nothing is left; the NPE retires for the array. Load and store work out
+    how much they move, whatever comes of it. For K the scheduler still
     brings its table up to date: two cycles to the first token, one a token, one to see the end, one to say so; an
     append marks every row of the block in the bitmask, and sees in the cycle after its first that nothing is left.
     """
     cycles = (work.opcode == Opcode.LOAD_WEIGHTS) | (work.engine == ENGINES.index(Block.PE_ARRAY))
     scan = np.where(work.value == 0, work.tokens + 3, 1)
     found = np.where(work.opcode == Opcode.READ_KV, scan, cycles.astype(np.int64))
+    transfers = np.isin(work.opcode, (Opcode.LOAD_ROWS, Opcode.LOAD_CONSTANTS, Opcode.STORE_ROWS))
+    found = np.where(transfers, TRANSFER_STAGES, found)
     return np.where(work.opcode == Opcode.APPEND_KV, np.where(work.value == 0, work.block_rows, 1), found)
 
 

@@ -9,7 +9,8 @@ from kv_cases import WIDE, overlays, trace_of, traces
 from skipopu.numerics.kv_schedule import Schedule
 from skipopu.program.compiler import compile_trace
 from skipopu.sim.dma import arrive
-from skipopu.sim.kv_buffer import advance_read, begin_read, end_read, output_valid, read_finished, read_part
+from skipopu.sim.kv_buffer import advance_read, begin_read, end_read, read_finished, read_part
+from skipopu.sim.kv_rounds import output_valid
 from skipopu.sim.kv_stream import executed_layers, stream
 from skipopu.sim.machine import KvCache, Machine, new_kv_cache, new_machine
 from skipopu.sim.work import resolve_work

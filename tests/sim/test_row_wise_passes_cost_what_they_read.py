@@ -1,5 +1,7 @@
 """Norm and softmax in passes of their own: a cycle a tile, and nothing else of the program changes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from expected_counts import differences
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from small_machine import BOARD, TINY, failed, run, shape, skipping, traces
 
 from skipopu.program.compiler import compile_trace
-from skipopu.program.isa import COLUMN, Gate, Opcode, decode
+from skipopu.program.isa import COLUMN, Gate, Opcode, decode, encode
 from skipopu.sim import reference
 from skipopu.sim.error import SimulationError
 from skipopu.sim.tile_source import EVERY_TILE
@@ -18,8 +20,10 @@ from skipopu.spec.ledger import Block, Cause, Part, Traffic
 from skipopu.spec.overlay import BLOCK_RAM_READ, BLOCK_RAM_WRITE, Overlay
 from skipopu.trace import Trace
 
-ROW_WISE = Overlay.load("tiny", ("dataflow.fused=false",))
-ONE_HEAD = Overlay.load("tiny", ("dataflow.packed_heads=1",))
+ROOM = "psum.entries=1024"  # for the sums of any of `traces`: 12 query heads, each in 12 parts
+FUSED = Overlay.load("tiny", (ROOM,))
+ROW_WISE = Overlay.load("tiny", (ROOM, "dataflow.fused=false"))
+ONE_HEAD = Overlay.load("tiny", (ROOM, "dataflow.packed_heads=1"))
 HBM = [kind for kind in Traffic if kind.is_hbm]
 WAY = TINY.global_buffer.read_stages + BLOCK_RAM_WRITE + BLOCK_RAM_READ  # of a tile from being asked for to the array
 
@@ -41,6 +45,18 @@ def test_the_sums_of_a_row_are_one_loop(rows: int, k_tiles: int) -> None:
     found = simulate(program, TINY).retired
     tiles = (k_tiles - 1) * max(rows, TINY.npe.add_stages) + rows
     assert found.last[0] - found.first[0] == tiles + WAY + TINY.npe.inverse_latency
+
+
+@pytest.mark.parametrize("overlay", [TINY, ROW_WISE], ids=["fused", "row wise"])
+@pytest.mark.parametrize("statistics", [0, 1])
+def test_scores_take_statistics_if_the_instruction_says_so(overlay: Overlay, statistics: int) -> None:
+    program = compile_trace(skipping(shape(), 8, 2, 0.0), overlay, BOARD)
+    f = decode(program.words)
+    scores = f[:, 0] == Opcode.SCORES
+    f[scores, COLUMN["normalize"]] = statistics
+    work = resolve_work(replace(program, words=encode(f)), overlay)[scores]
+    assert set(work.distance) == {overlay.npe.softmax_distance * statistics}
+    assert set(work.result_stages) == {overlay.result_latency + overlay.npe.statistics_latency * statistics}
 
 
 @pytest.mark.parametrize("block", [1, 4, 8])
@@ -72,7 +88,7 @@ def test_the_passes_of_a_model_are_those_its_rows_need() -> None:
 @settings(max_examples=25)
 @given(trace=traces())
 def test_fused_or_not_the_products_and_their_operands_are_the_same(trace: Trace) -> None:
-    fused, apart = run(trace, TINY), run(trace, ROW_WISE)
+    fused, apart = run(trace, FUSED), run(trace, ROW_WISE)
     assert np.array_equal(fused.macs, apart.macs)
     assert np.array_equal(fused.traffic[:, HBM], apart.traffic[:, HBM])
     products = [part for part in Part if part not in (Part.NORM, Part.SOFTMAX)]
@@ -85,7 +101,7 @@ def test_fused_or_not_the_products_and_their_operands_are_the_same(trace: Trace)
 @settings(max_examples=10)
 @given(trace=traces())
 def test_one_head_a_pass_takes_the_array_twice_as_long_for_the_same_keys(trace: Trace) -> None:
-    two, one = run(trace, TINY), run(trace, ONE_HEAD)
+    two, one = run(trace, FUSED), run(trace, ONE_HEAD)
     busy = [found.parts[:, :, Cause.BUSY].sum(axis=0) for found in (two, one)]
     assert busy[1][Part.SCORES] == 2 * busy[0][Part.SCORES]
     others = [part for part in Part if part != Part.SCORES]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from skipopu.spec import resources
 from skipopu.spec.board import Board
+from skipopu.spec.memory_bits import buffer_memories, constant_readers
 from skipopu.spec.overlay import Overlay
 from skipopu.spec.resource_terms import (
     RAM_SHAPES,
@@ -16,10 +17,14 @@ from skipopu.spec.resource_terms import (
     bits_for,
     block_rams,
     compare,
+    dsp_slices,
+    lut_rams,
     reduce,
     shift,
     spread,
+    ultra_rams,
 )
+from skipopu.spec.resources_of_memories import memory_cells
 
 BRAM36_BITS = 36 * 1024
 
@@ -86,8 +91,8 @@ def test_a_delay_line_of_three_cycles_is_in_luts() -> None:
 def test_a_module_is_registers_and_logic() -> None:
     module = Module("m", 3, (Registers("r", 4), Registers("s", 2, 4)), (Logic("l", 7, ff=1),), dsp48e2=1, bram36=2)
     assert module.flip_flops == 12
-    assert module.estimate.values() == (9, 5, 1, 2)
-    assert (module.estimate * 3).values() == (27, 15, 3, 6)
+    assert module.estimate.values() == (9, 5, 1, 2, 0)
+    assert (module.estimate * 3).values() == (27, 15, 3, 6, 0)
 
 
 def test_prices() -> None:
@@ -160,3 +165,53 @@ def test_what_does_more_costs_more(fewer: str, more: str) -> None:
 def test_the_board_has_what_the_data_sheet_says() -> None:
     there = Board.load("u280").resources
     assert (there.lut, there.ff, there.dsp48e2, there.bram36) == (1303680, 2607360, 9024, 2016)
+
+
+def test_the_published_buffer_is_512_ultra_rams() -> None:
+    """SkipOPU §4.4: 16 banks, 16 MiB; a chunk of 64 bytes is 8 URAM288 wide."""
+    overlay = Overlay.load("skipopu-u280")
+    words = overlay.kv_buffer.capacity_bytes // overlay.buffer_ports // overlay.chunk_bytes
+    bank = memory_cells(words, 8 * overlay.chunk_bytes, late=1, immediate=0, style="ultra")
+    assert (bank * overlay.buffer_ports).values() == (0, 0, 0, 0, 512)
+
+
+def test_the_published_row_tiles_take_a_copy_a_read_port() -> None:
+    """8192 tiles of 1024 bits: four times 2048 words of 57 × 18 bits, twice."""
+    overlay = Overlay.load("skipopu-u280")
+    buffer = overlay.global_buffer
+    found = memory_cells(buffer.tiles, 8 * overlay.tile_bytes, late=buffer.read_ports, immediate=0)
+    assert found == Estimate(bram36=2 * 4 * 57)
+    source = overlay.provenance["global_buffer.tiles"].source
+    assert f"{found.bram36} of the {Board.load('u280').resources.bram36}" in source
+
+
+def test_constants_of_the_published_machine_are_copied_for_every_reader() -> None:
+    """Scales, biases, gamma: 1024 rows of 128 bytes, 29 × 36 bits; router weights: four banks of 512 × 512 bits."""
+    overlay = Overlay.load("skipopu-u280")
+    assert constant_readers(overlay) == {"scale": 128, "bias": 128, "gamma": 128, "router": 256}
+    assert buffer_memories(overlay).constants == 4 * 2 * 65536 * 8
+    copies, router = 3 * memory_cells(1024, 1024, late=1, immediate=0).bram36, 4 * block_rams(512, 512)
+    assert (copies, router) == (3 * 29, 4 * 8)
+    assert overlay.provenance["constants.half_bytes"].source.endswith(f": {copies + router}")
+
+
+@pytest.mark.parametrize(
+    ("words", "bits", "luts"), [(32, 14, 8), (32, 15, 16), (64, 7, 8), (33, 7, 8), (16, 512, 37 * 8), (128, 7, 16 + 7)]
+)
+def test_memories_in_luts(words: int, bits: int, luts: int) -> None:
+    """Eight LUTs hold 32 words of 14 bits or 64 of 7; two of them behind one another need a choice a bit."""
+    assert lut_rams(words, bits) == luts
+    assert memory_cells(words, bits, late=0, immediate=2) == Estimate(lut=2 * luts)
+
+
+@given(st.integers(1, 10**5), st.integers(1, 5000))
+def test_ultra_rams_hold_all_bits(words: int, bits: int) -> None:
+    assert ultra_rams(words, bits) * 4096 * 72 >= words * bits
+
+
+@pytest.mark.parametrize(
+    ("factors", "slices"), [((26, 17), 1), ((17, 26), 1), ((27, 17), 2), ((24, 24), 2), ((11, 24), 1), ((18, 18), 2)]
+)
+def test_products_take_slices(factors: tuple[int, int], slices: int) -> None:
+    """A slice multiplies 27 × 18 bits, signs included."""
+    assert dsp_slices(*factors) == slices

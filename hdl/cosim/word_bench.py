@@ -1,4 +1,4 @@
-"""cocotb bench of the router path: one word in and one word out a cycle."""
+"""cocotb bench of a block without handshakes: a word in and a word out a cycle."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ RESET_CYCLES = 2
 
 
 @cocotb.test()
-async def router(dut: Any) -> None:
+async def words(dut: Any) -> None:
     """One row of ``given`` a cycle; ``found`` in the same cycle."""
     given = [int.from_bytes(row.tobytes(), "little") for row in inputs()["given"]]
     size = (len(dut.found) + 7) // 8

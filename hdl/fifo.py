@@ -1,4 +1,4 @@
-"""KV queue: a FIFO in distributed RAM, for tokens and for rounds."""
+"""FIFO in distributed RAM, in one clock."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from skipopu.hdl.kv_layout import index
 from skipopu.hdl.verilog import Block
 
 
-class KvQueue(Block):
+class Fifo(Block):
     """First in, first out; the head stands at the output.
 
     Parameters
@@ -40,7 +40,7 @@ class KvQueue(Block):
     @property
     def module(self) -> str:
         """Depth and width tell them apart."""
-        return f"kv_queue_{self._depth}x{self._bits}"
+        return f"fifo_{self._depth}x{self._bits}"
 
     def elaborate(self, platform: Any) -> Module:
         """Memory between two pointers, read without a register."""
