@@ -30,7 +30,6 @@ from skipopu.spec.overlay import Overlay
 BENCH = "skipopu.hdl.cosim.ddr_bench"
 BOARD = "u280"
 SLOWER = 40  # times the cycles of the simulator that a run with stalls may take: a deadlock beyond
-STALLED = 4  # part of the bursts that a memory with stalls sees
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class _Bench:
 def cosimulate(
     overlay: Overlay, bursts: int, seed: int, *, rtl: Overlay | None = None, waves: Path | None = None
 ) -> DdrRun:
-    """Run random loads and stores that make at least ``bursts`` AXI bursts, then a part of that with stalls.
+    """Run random loads and stores that make at least ``bursts`` AXI bursts, then as many with a memory that stalls.
 
     ``rtl`` builds the hardware from another overlay than the model. Waves go to the directory ``waves``.
     """
@@ -89,7 +88,7 @@ def cosimulate(
     count, difference = bench.run(bursts, seed, False)
     stalled = 0
     if difference is None:
-        stalled, difference = bench.run(-(-bursts // STALLED), seed + 1, True)
+        stalled, difference = bench.run(bursts, seed + 1, True)
     return DdrRun(
         overlay.name, bench.instructions, count + stalled, stalled, bench.tiles_loaded, bench.tiles_stored,
         bench.tiles_read, bench.cycles, bench.testbench.build_seconds, bench.testbench.run_seconds, difference,

@@ -17,7 +17,7 @@ FIELDS = (*INSTRUCTION_FIELDS, *GIVEN_FIELDS)
 AT = {name: column for column, name in enumerate(FIELDS)}
 REGION = 2048  # beats of a channel that are read, and as many that are written
 FETCH_PAGE = 64  # beats
-FETCHES = 4  # bursts of instructions for each load: they meet its bursts at AR to the end
+FETCHES, FETCH_RATE = 4, 1 / 32  # bursts of instructions for each load, and a cycle: they meet its bursts to the end
 CYCLES = 4096  # after which the numbers of the other users come again
 LARGE, CONSTANTS, SKIPPED = 0.1, 0.25, 0.08  # shares of the instructions
 
@@ -51,8 +51,14 @@ def ddr_work(overlay: Overlay, instructions: int, rng: np.random.Generator) -> D
         addresses=rng.integers(tiles, size=(CYCLES, 6)),
         data=rng.integers(256, size=(CYCLES, 2, tile_bits(overlay) // 8), dtype=np.uint8),
         mask=rng.integers(1, 1 << granules, size=CYCLES),
-        stalls=patterns(rng, PATTERNS),
+        stalls=_stalls(rng),
     )  # fmt: skip
+
+
+def _stalls(rng: np.random.Generator) -> dict[str, Pattern]:
+    found = patterns(rng, PATTERNS)
+    found["fetch"] &= rng.random(len(found["fetch"])) < FETCH_RATE
+    return found
 
 
 def _load(overlay: Overlay, rng: np.random.Generator) -> Ints:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BLOCKS = ("pe_array", "npe", "router", "dma", "kv_buffer", "kv_append", "ddr", WHOLE)
 OF_TILES = ("pe_array", "npe", "router")  # weight tiles; words and row tiles of every function; tokens
-TILES, BURSTS, DDR_BURSTS = 20_000, 100_000, 2_000  # ddr's bench steps every byte and row tile in Python
+TILES, BURSTS, DDR_BURSTS = 20_000, 100_000, 1_000  # ddr's bench steps every byte and row tile in Python
 
 
 def cosim(

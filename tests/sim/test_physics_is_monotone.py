@@ -62,12 +62,12 @@ def test_more_skipping_is_not_slower(memory: Board, common: dict[str, Any], skip
 
 
 def test_a_refresh_can_move_a_short_run_by_more_than_the_tolerance() -> None:
-    """A known exception, 27 000 cycles long: one row skipped more is 1.09 % slower.
+    """A known exception, 36 000 cycles long: one row skipped more is 1.92 % slower; its K/V take more rounds.
 
-    It is a phase effect and only that: when refreshes are rare, the pair is within the tolerance.
+    Beyond the tolerance it is a phase effect: when refreshes are rare, the pair is within it.
     """
-    knobs: dict[str, Any] = {"seed": 116, "kv_policy": "reuse_last", "ffn_input": "layer_input"}
-    traces = [skipping(shape(), 10, 4, skip, **knobs) for skip in (0.1636, 0.1773)]
+    knobs: dict[str, Any] = {"seed": 975, "kv_policy": "reuse_last", "ffn_input": "post_attention"}
+    traces = [skipping(shape(layers=4), 10, 0, skip, **knobs) for skip in (0.4873, 0.4972)]
     assert sum((traces[0].rows(kind) != traces[1].rows(kind)).sum() for kind in ("q", "ffn")) == 1
     less, more = (run(trace).core_cycles for trace in traces)
     assert PHASE_EFFECTS < more / less < 1.02
