@@ -13,7 +13,7 @@ from skipopu.spec.tile_source import TileSource
 
 MOST_TILES = 24  # of an operation
 ROWS = ((0.6, 4), (0.3, 16), (0.1, 64))  # share of the operations, rows at most
-KINDS = {"weights": 0.4, "keys": 0.2, "values": 0.2, "constants": 0.15, "nothing": 0.05}  # share of the operations
+KINDS = {"weights": 0.4, "keys": 0.2, "values": 0.2, "constants": 0.15, "nothing": 0.05}  # share of the tiles
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,13 @@ class Stimulus:
         self._shape: KerShape = ker_shape(overlay)
 
     def operations(self, tiles: int) -> list[Operation]:
-        """Return random operations of at least ``tiles`` tiles together, some of every kind."""
-        found = [getattr(self, f"_{kind}")() for kind in KINDS]
-        while sum(o.all_blocks * o.depth for o in found) < tiles:
-            found.append(getattr(self, f"_{self._rng.choice(list(KINDS), p=list(KINDS.values()))}")())
+        """Return random operations of at least ``tiles`` tiles together, of every kind its share."""
+        found: list[Operation] = []
+        counts = dict.fromkeys(KINDS, 0)
+        while sum(counts.values()) < tiles or not all(counts.values()):
+            kind = min(KINDS, key=lambda each: counts[each] / KINDS[each])
+            found.append(getattr(self, f"_{kind}")())
+            counts[kind] += tile_count(found[-1:])
         return [found[k] for k in self._rng.permutation(len(found))]
 
     def _weights(self) -> Operation:
