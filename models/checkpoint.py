@@ -7,6 +7,7 @@ import torch
 
 from skipopu.models.config import SkipConfig
 from skipopu.models.huggingface import load_huggingface
+from skipopu.models.llava_checkpoint import LlavaVision, is_llava, load_llava
 from skipopu.models.skipgpt import SkipGPT
 from skipopu.models.store import CHECKPOINTS, FILE, load_model, load_routers
 from skipopu.spec.error import SpecError
@@ -16,12 +17,13 @@ UNROUTED = SkipConfig(router="none", kv_policy="dense", always_on_attention=())
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A loaded model with what a trace says about its origin."""
+    """A loaded model with what a trace says about its origin; ``vision`` makes embeddings of images, if it sees."""
 
     model: SkipGPT
     name: str
     provenance: str
     directory: Path
+    vision: LlavaVision | None = None
 
     @property
     def is_huggingface(self) -> bool:
@@ -56,8 +58,12 @@ def open_checkpoint(
     if not directory.is_dir():
         known = ", ".join(sorted(p.name for p in CHECKPOINTS.iterdir() if p.is_dir()))
         raise SpecError(f"checkpoint {name!r}: no such folder; give one, or a shipped one: {known}")
+    vision: LlavaVision | None = None
     if (directory / "config.json").is_file():
-        llama = load_huggingface(directory, dtype)
+        if is_llava(directory):
+            llama, vision = load_llava(directory, dtype)
+        else:
+            llama = load_huggingface(directory, dtype)
         model = SkipGPT(llama, UNROUTED).eval() if routers is None else load_routers(llama, routers)
         provenance = "measured"
     else:
@@ -66,4 +72,4 @@ def open_checkpoint(
                 f"{directory}: brings its own routers; --routers goes with a Hugging Face checkpoint"
             )
         model, provenance = load_model(directory / FILE, dtype), "trained-tiny"
-    return Checkpoint(model, directory.resolve().name, provenance, directory)
+    return Checkpoint(model, directory.resolve().name, provenance, directory, vision)

@@ -1,6 +1,7 @@
 """The trace of a running model: what was really routed, token by token."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,6 +17,14 @@ from skipopu.spec.model_shape import ModelShape
 from skipopu.trace import Header, Provenance, Router, Segment, StepPhase, Steps, Trace, make_trace
 
 
+@dataclass(frozen=True)
+class Image:
+    """Visual embeddings ``states`` [n, hidden] that replace those of the n prompt tokens from ``first`` on."""
+
+    first: int
+    states: Tensor
+
+
 def export_trace(
     model: SkipGPT,
     prompt_ids: Sequence[int],
@@ -25,8 +34,11 @@ def export_trace(
     source: str,
     provenance: str = "trained-tiny",
     gumbel_seed: int | None = None,
+    image: Image | None = None,
 ) -> Trace:
     """Prefill ``prompt_ids``, decode ``decode_tokens`` greedily, and return what each layer executed.
+
+    ``image`` stands in the place of some of the prompt's tokens; what is before it is the system segment.
 
     Decode step i feeds the token that the step before chose, so the trace has prompt + decode tokens.
     ``gumbel_seed`` samples the routers instead of taking their argmax. Raises SpecError for an empty prompt,
@@ -34,7 +46,7 @@ def export_trace(
     """
     _check(model, prompt_ids, decode_tokens)
     ids, gates = generate(
-        model, prompt_ids, decode_tokens, Argmax() if gumbel_seed is None else Sampled(gumbel_seed)
+        model, prompt_ids, decode_tokens, Argmax() if gumbel_seed is None else Sampled(gumbel_seed), image
     )
     attention, ffn = gates[ATTENTION], gates[FFN]
     header = Header(
@@ -43,7 +55,7 @@ def export_trace(
         router=router_of(model, gumbel_seed is not None),
         kv_policy=model.skip.kv_policy,
         provenance=Provenance(kind=provenance, source=source, seed=gumbel_seed),
-        segments=(Segment("text", 0, len(ids)),),
+        segments=_segments(len(ids), image),
     )
     return make_trace(
         header,
@@ -59,17 +71,20 @@ def export_trace(
 
 @torch.inference_mode()
 def generate(
-    model: SkipGPT, prompt_ids: Sequence[int], decode_tokens: int, rule: Argmax | Sampled
+    model: SkipGPT, prompt_ids: Sequence[int], decode_tokens: int, rule: Argmax | Sampled, image: Image | None = None
 ) -> tuple[list[int], NDArray[np.bool_]]:
     """Run greedily, gathering; return all token ids fed and what executed, [2, layers, tokens]."""
-    cache = model.new_cache(len(prompt_ids) + decode_tokens)
-    ids, fed = list(prompt_ids), torch.tensor(prompt_ids, device=cache.keys.device)
+    cache, embed = model.new_cache(len(prompt_ids) + decode_tokens), model.llama.model.embed_tokens
+    ids, states = list(prompt_ids), embed(torch.tensor(prompt_ids, device=cache.keys.device))
+    if image is not None:
+        states[image.first : image.first + len(image.states)] = image.states
     gates: list[Tensor] = []
     for _ in range(decode_tokens + 1):
-        output = model.extend(fed, cache, rule)
+        output = model.extend_embedded(states, cache, rule)
         gates.append(output.executed)
-        fed = output.logits[-1:].argmax(-1)
-        ids.append(int(fed))
+        token = output.logits[-1:].argmax(-1)
+        states = embed(token)
+        ids.append(int(token))
     executed: NDArray[np.bool_] = torch.cat(gates, dim=-1).cpu().numpy()
     return ids[:-1], executed
 
@@ -94,6 +109,14 @@ def router_of(model: SkipGPT, sampled: bool) -> Router:
         always_on_attention=tuple(sorted(skip.always_on_attention)),
         always_on_ffn=tuple(sorted(skip.always_on_ffn)),
     )
+
+
+def _segments(tokens: int, image: Image | None) -> tuple[Segment, ...]:
+    if image is None:
+        return (Segment("text", 0, tokens),)
+    end = image.first + len(image.states)
+    parts = (("system", 0, image.first), ("visual", image.first, end), ("text", end, tokens))
+    return tuple(Segment(kind, first, last - first) for kind, first, last in parts if last > first)
 
 
 def _check(model: SkipGPT, prompt_ids: Sequence[int], decode_tokens: int) -> None:

@@ -32,13 +32,9 @@ def load_huggingface(directory: Path, dtype: torch.dtype = torch.float32) -> Lla
     config = read_config(directory)
     with torch.device("meta"):
         model = Llama(config)
-    tensors = {
-        name: tensor
-        for file in weight_files(directory)
-        for name, tensor in read_tensors(file)[0].items()
-        if not name.endswith("rotary_emb.inv_freq")  # written by old versions; follows from the configuration
-        and not (config.tied_embeddings and name == "lm_head.weight")
-    }
+    tensors = all_tensors(directory)
+    if config.tied_embeddings:
+        tensors.pop("lm_head.weight", None)
     assign(model, tensors, str(directory), dtype)
     model.eval()
     return model
@@ -47,7 +43,7 @@ def load_huggingface(directory: Path, dtype: torch.dtype = torch.float32) -> Lla
 def read_config(directory: Path) -> LlamaConfig:
     """Translate a directory's ``config.json``; SpecError names the key that cannot be translated."""
     path = directory / "config.json"
-    raw = _json(path)
+    raw = read_json(path)
     kind = raw.get("model_type")
     if kind not in ARCHITECTURES or ARCHITECTURES[kind] not in raw.get(
         "architectures", [ARCHITECTURES[kind]]
@@ -56,28 +52,43 @@ def read_config(directory: Path) -> LlamaConfig:
             f"{path}: model_type = {kind!r}, architectures = {raw.get('architectures')};"
             f" expected one of {', '.join(ARCHITECTURES.values())}"
         )
+    return decoder_config(raw, path)
+
+
+def decoder_config(raw: Mapping[str, Any], path: Path) -> LlamaConfig:
+    """Translate the table of a decoder in the file ``path``; SpecError names the key that cannot be translated."""
     for key, valid in FIXED.items():
         if raw.get(key, valid[0]) not in valid:
             raise SpecError(f"{path}: {key} = {raw[key]!r} is not supported; expected {valid[0]!r}")
-    heads, hidden = _integer(raw, "num_attention_heads", path), _integer(raw, "hidden_size", path)
+    heads, hidden = integer(raw, "num_attention_heads", path), integer(raw, "hidden_size", path)
     rope = raw.get("rope_parameters") or {}
     return LlamaConfig(
-        vocabulary=_integer(raw, "vocab_size", path),
+        vocabulary=integer(raw, "vocab_size", path),
         hidden_size=hidden,
-        intermediate_size=_integer(raw, "intermediate_size", path),
-        layers=_integer(raw, "num_hidden_layers", path),
+        intermediate_size=integer(raw, "intermediate_size", path),
+        layers=integer(raw, "num_hidden_layers", path),
         attention_heads=heads,
         kv_heads=heads
         if raw.get("num_key_value_heads") is None
-        else _integer(raw, "num_key_value_heads", path),
+        else integer(raw, "num_key_value_heads", path),
         head_dim=_head_dim(raw, hidden, heads, path),
         rope_theta=float(raw.get("rope_theta") or rope.get("rope_theta") or LLAMA_THETA),
         norm_epsilon=float(raw.get("rms_norm_eps", 1e-6)),
         tied_embeddings=bool(raw.get("tie_word_embeddings", False)),
-        qkv_bias=kind == "qwen2",
-        qk_norm=kind == "qwen3",
+        qkv_bias=raw["model_type"] == "qwen2",
+        qk_norm=raw["model_type"] == "qwen3",
         rope_scaling=_rope_scaling(raw.get("rope_scaling") or rope, path),
     )
+
+
+def all_tensors(directory: Path) -> dict[str, Any]:
+    """Return the tensors of all weight files of a checkpoint."""
+    return {
+        name: tensor
+        for file in weight_files(directory)
+        for name, tensor in read_tensors(file)[0].items()
+        if not name.endswith("rotary_emb.inv_freq")  # written by old versions; follows from the configuration
+    }
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -88,7 +99,7 @@ def weight_files(directory: Path) -> list[Path]:
         raise SpecError(
             f"{directory}: neither {FILE} nor {INDEX}; expected a Hugging Face checkpoint in safetensors"
         )
-    names = _json(directory / INDEX).get("weight_map")
+    names = read_json(directory / INDEX).get("weight_map")
     if not isinstance(names, Mapping) or not all(isinstance(n, str) and "/" not in n for n in names.values()):
         raise SpecError(
             f"{directory / INDEX}: weight_map = {str(names)[:40]}; expected tensor names → file names"
@@ -100,7 +111,7 @@ def _head_dim(raw: Mapping[str, Any], hidden: int, heads: int, path: Path) -> in
     if (
         raw.get("head_dim") is not None or raw["model_type"] == "qwen3"
     ):  # Qwen3's does not follow from the rest
-        return _integer(raw, "head_dim", path)
+        return integer(raw, "head_dim", path)
     return hidden // heads
 
 
@@ -121,14 +132,16 @@ def _rope_scaling(raw: Mapping[str, Any], path: Path) -> RopeScaling | None:
     )
 
 
-def _integer(raw: Mapping[str, Any], key: str, path: Path) -> int:
+def integer(raw: Mapping[str, Any], key: str, path: Path) -> int:
+    """Return a whole number of a configuration; SpecError names the key otherwise."""
     value = raw.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise SpecError(f"{path}: {key} = {value!r}; expected a whole number")
     return value
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of a checkpoint; SpecError where there is none."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

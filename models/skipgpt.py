@@ -94,9 +94,14 @@ class SkipGPT(nn.Module):
 
         Only executed rows are normalised, projected, attended with and transformed.
         """
+        output: Output = self.extend_embedded(self.llama.model.embed_tokens(tokens), cache, rule)
+        return output
+
+    @torch.inference_mode()
+    def extend_embedded(self, x: Tensor, cache: KVCache, rule: Rule | None = None) -> Output:
+        """Do as `extend` for embeddings ``x`` [T, hidden], which need not be those of tokens."""
         rule = rule or Argmax()
-        positions = cache.reserve(tokens.shape[0])
-        x = self.llama.model.embed_tokens(tokens)
+        positions = cache.reserve(x.shape[0])
         gates: list[Tensor] = []
         for index in range(self.config.layers):
             x, attention, ffn = self.layer(index, x, cache, positions, rule)

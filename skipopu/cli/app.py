@@ -12,6 +12,7 @@ import typer
 from skipopu.cli.compare import compare
 from skipopu.cli.cosim import cosim
 from skipopu.cli.doctor import doctor
+from skipopu.cli.families import families
 from skipopu.cli.kv import kv
 from skipopu.cli.report import report
 from skipopu.cli.rtl import rtl
@@ -22,7 +23,7 @@ from skipopu.spec.error import SpecError
 
 DONE, FAILED_CHECK, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 130  # what typer returns for a KeyboardInterrupt that it caught
-COMMANDS = (doctor, trace, sim, compare, report, kv, rtl, cosim, verify)
+COMMANDS = (doctor, families, trace, sim, compare, report, kv, rtl, cosim, verify)
 
 app = typer.Typer(
     help="Dynamic-computation LLMs on an FPGA overlay: routing traces, cycle-accurate simulation, reports.",

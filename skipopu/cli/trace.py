@@ -13,7 +13,7 @@ from skipopu.spec.error import SpecError
 if TYPE_CHECKING:
     from skipopu.trace import Trace
 
-SHAPE, SHIPPED, SHIPPED_NAME = "llama2-7b", "shipped", "skipgpt-bytes"
+SHIPPED, SHIPPED_NAME = "shipped", "skipgpt-bytes"
 SKIPS = {
     "attention": "attention_skip",
     "FFN": "ffn_skip",
@@ -21,7 +21,8 @@ SKIPS = {
     "multiplications": "mac_skip",
     "K/V bytes": "kv_byte_skip",
 }
-Shape = Annotated[str | None, typer.Option(help="A shipped model shape or a .toml file.", show_default=SHAPE)]
+FamilyName = Annotated[str | None, typer.Argument(metavar="FAMILY", help="e.g. skipgpt; `skipopu families` lists all.")]
+Shape = Annotated[str | None, typer.Option(help="A shipped model shape or a .toml file.", show_default="the family's")]
 ShapeSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the shape, e.g. layers=2.")
 ]
@@ -30,13 +31,14 @@ Seed = Annotated[int | None, typer.Option(help="Of the routing decisions.", show
 Knob = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the generator; repeatable.")]
 Checkpoint = Annotated[str | None, typer.Option(metavar="DIR", help=f"A local model, or {SHIPPED!r}.")]
 Text = Annotated[Path | None, typer.Option(metavar="FILE", help="What the checkpoint reads.")]
+ImageFile = Annotated[Path | None, typer.Option("--image", metavar="FILE", help="Pixels (.npy) for LLaVA.")]
 Routers = Annotated[Path | None, typer.Option(metavar="FILE", help="Routers for a Hugging Face checkpoint.")]
 GumbelSeed = Annotated[int | None, typer.Option(help="Sample the routers instead of taking the argmax.")]
 
 
 def trace(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="T", help="The trace file.")],
-    family: Annotated[str | None, typer.Argument(metavar="FAMILY", help="e.g. skipgpt or dense.")] = None,
+    family: FamilyName = None,
     shape: Shape = None,
     settings: ShapeSettings = None,
     prompt: Annotated[int, typer.Option(help="Tokens prefilled.")] = 128,
@@ -46,35 +48,31 @@ def trace(
     knob: Knob = None,
     checkpoint: Checkpoint = None,
     text: Text = None,
+    image: ImageFile = None,
     routers: Routers = None,
     gumbel_seed: GumbelSeed = None,
 ) -> None:
     """Make a routing trace.
 
-    Of a FAMILY with synthetic routing, or of a --checkpoint that reads a --text.
+    Of a FAMILY with synthetic routing, or of a --checkpoint that reads a --text, with --image a text and an image.
     """
     from skipopu.spec.model_shape import ModelShape
-    from skipopu.trace import parse_knobs, synthesize, write_trace
+    from skipopu.trace import write_trace
+    from skipopu.trace.family import family as known
+    from skipopu.trace.family import generate
 
     generator = {"--shape": shape, "--set": settings, "--skip": skip, "--seed": seed, "--knob": knob}
-    model = {"--text": text, "--routers": routers, "--gumbel-seed": gumbel_seed}
+    model = {"--text": text, "--image": image, "--routers": routers, "--gumbel-seed": gumbel_seed}
     if (family is None) == (checkpoint is None):
         raise SpecError("give either a FAMILY, e.g. skipgpt, or --checkpoint DIR --text FILE")
     check_file(out)
     if family is not None:
         _refuse(model, "--checkpoint")
-        made = synthesize(
-            family,
-            ModelShape.load(shape or SHAPE, tuple(settings or ())),
-            prompt,
-            decode,
-            skip,
-            seed or 0,
-            **parse_knobs(knob or ()),
-        )
+        model_shape = ModelShape.load(shape or known(family).shape, tuple(settings or ()))
+        made = generate(family, model_shape, prompt, decode, skip, seed or 0, knob or ())
     elif checkpoint is not None:
         _refuse(generator, "a FAMILY")
-        made = _exported(checkpoint, text, routers, gumbel_seed, prompt, decode)
+        made = _exported(checkpoint, text, image, routers, gumbel_seed, prompt, decode)
     write_trace(made, out)
     _describe(made, out)
 
@@ -86,7 +84,13 @@ def _refuse(given: Mapping[str, object], owner: str) -> None:
 
 
 def _exported(
-    name: str, text: Path | None, routers: Path | None, gumbel_seed: int | None, prompt: int, decode: int
+    name: str,
+    text: Path | None,
+    image: Path | None,
+    routers: Path | None,
+    gumbel_seed: int | None,
+    prompt: int,
+    decode: int,
 ) -> "Trace":
     if text is None:
         raise SpecError(f"--checkpoint {name}: needs --text FILE to read")
@@ -94,20 +98,23 @@ def _exported(
     try:
         from skipopu.models.checkpoint import open_checkpoint
         from skipopu.models.export import export_trace
+        from skipopu.models.llava_prompt import with_image
     except ModuleNotFoundError as error:
         raise SpecError(f"--checkpoint needs {error.name}; pip install 'skipopu[models]'") from None
     opened = open_checkpoint(SHIPPED_NAME if name == SHIPPED else name, routers=routers)
     ids = opened.encode(words)
     if not 1 <= prompt <= len(ids):
         raise SpecError(f"--prompt {prompt}: {text} has {len(ids)} tokens; must be in 1..{len(ids)}")
+    shown, seen = with_image(ids[:prompt], opened.vision, image)
     return export_trace(
         opened.model,
-        ids[:prompt],
+        shown,
         decode,
         name=opened.name,
-        source=f"checkpoint {opened.name}, text {text.name}",
+        source=", ".join([f"checkpoint {opened.name}, text {text.name}", *([f"image {image.name}"] if image else [])]),
         provenance=opened.provenance,
         gumbel_seed=gumbel_seed,
+        image=seen,
     )
 
 

@@ -47,6 +47,7 @@ ARRAYS: Mapping[str, ArrayType] = {
     "step_arrival_seconds": _column("float64", "steps", required=True),
     "step_after_offsets": _column("int64", "steps+1", required=True),
     "step_after": _column("int32", "edges", required=True),
+    "logit_rows": _column("int32", "steps"),  # how many last rows of a step the LM head computes
     # rows: query projected and attention executed; key and value projected and appended; FFN executed
     "rows_q": _bitmap("layers", "tokens", required=True),
     "rows_kv": _bitmap("layers", "tokens", required=True),

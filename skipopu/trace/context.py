@@ -37,11 +37,14 @@ class Slots:
         self.held = self.held - _present(entries, self.tokens[kept:]) - older
         self.tokens, self.prefix = self.tokens[:kept], self.prefix - older
 
-    def count(self, first: int, slots: int, entries: Bools) -> Counts:
-        """Return the entries in ``slots`` slots from ``first`` on, one figure a row of ``entries``."""
+    def count(self, first: int, slots: int, entries: Bools, layers: list[int]) -> Counts:
+        """Return the entries in ``slots`` slots from ``first`` on, one figure for each of ``layers``."""
+        if first == 0 and slots == self.prefix + len(self.tokens):
+            return self.held[layers]
         end = first + slots
         older = max(0, min(end, self.prefix) - first)
-        return older + _present(entries, self.tokens[max(0, first - self.prefix) : max(0, end - self.prefix)])
+        tokens = self.tokens[max(0, first - self.prefix) : max(0, end - self.prefix)]
+        return older + _present(entries[layers], tokens)
 
 
 @dataclass(frozen=True)
@@ -106,12 +109,13 @@ def _older(trace: Trace, moment: Moment, entries: Bools) -> Counts:
     offsets, ranges = trace.arrays.get("kv_read_offsets"), trace.arrays.get("kv_read")
     if offsets is None or ranges is None:
         return moment.caches[int(trace.steps.cache[moment.step])].held
-    older = np.empty(trace.layers, np.int64)
+    older, alike = np.zeros(trace.layers, np.int64), dict[bytes, list[int]]()
     for layer in range(trace.layers):
         at = moment.step * trace.layers + layer
-        row = entries[layer : layer + 1]
-        listed = ranges[offsets[at] : offsets[at + 1]].tolist()
-        older[layer] = sum(int(moment.caches[cache].count(first, n, row)[0]) for cache, first, n in listed)
+        alike.setdefault(ranges[offsets[at] : offsets[at + 1]].tobytes(), []).append(layer)
+    for listed, layers in alike.items():
+        for cache, first, n in np.frombuffer(listed, ranges.dtype).reshape(-1, 3).tolist():
+            older[layers] += moment.caches[cache].count(first, n, entries, layers)
     return older
 
 

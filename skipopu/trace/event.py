@@ -22,8 +22,13 @@ NEEDS: Mapping[EventKind, tuple[str, ...]] = {
     EventKind.SCORE_OP: ("layer", "op", "rows", "keys"),
     EventKind.DECISION_OP: ("outcome",),
     EventKind.PREFIX_REUSE: ("cache", "rows"),
+    EventKind.FUSE: ("rows", "k", "outcome"),
 }
-OPTIONAL: Mapping[EventKind, tuple[str, ...]] = {EventKind.SCORE_OP: ("k",), EventKind.EXIT: ("kept",)}
+OPTIONAL: Mapping[EventKind, tuple[str, ...]] = {
+    EventKind.SCORE_OP: ("k",),
+    EventKind.EXIT: ("kept",),
+    EventKind.FUSE: ("layer",),
+}
 # after these a token has no rows in some layers although nobody skipped it
 ABSENCES = (EventKind.INSERT, EventKind.PRUNE, EventKind.EXIT, EventKind.EARLY_EXIT)
 

@@ -57,7 +57,8 @@ class LayerShape:
     """Static pruning of one layer: what differs from the model shape; None is "as in the shape".
 
     ``segment`` restricts it to one segment type (modality-aware width), empty means all tokens. ``rank`` is
-    that of low-rank weights. Zero heads or channels drop the module.
+    that of low-rank weights, where all matrices have the same; otherwise ``ranks`` gives theirs in the order q, k,
+    v, o, gate (if the FFN has one), up, down. Zero heads or channels drop the module.
     """
 
     layer: int
@@ -68,6 +69,7 @@ class LayerShape:
     kv_heads: int | None = None
     rank: int | None = None
     sparsity: str = "dense"
+    ranks: tuple[int, ...] = field(default=(), metadata={"optional": True})
 
     def __post_init__(self) -> None:
         one_of("layer_shape.segment", self.segment, ("", *words.SEGMENT_TYPES))
@@ -76,6 +78,10 @@ class LayerShape:
             value = getattr(self, name)
             if value is not None:
                 in_range(f"layer_shape.{name}", value, 0, 262144)
+        for rank in self.ranks:
+            in_range("layer_shape.ranks", rank, 1, 262144)
+        if len(self.ranks) not in (0, 6, 7) or (self.ranks and self.rank is not None):
+            raise SpecError(f"layer_shape.ranks = {self.ranks}; expected one a matrix, 6 or 7, and then no rank")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Frozen dataclass ↔ JSON, strictly: every key present, none unknown, every type as declared."""
+"""Frozen dataclass ↔ JSON, strictly: every key present unless optional, none unknown, every type as declared."""
 
 import dataclasses
 import difflib
@@ -30,9 +30,10 @@ def parse(text: str) -> Any:
 
 
 def encode(value: Any) -> Any:
-    """Return ``value`` with dataclasses as tables and tuples as lists."""
+    """Return ``value`` with dataclasses as tables and tuples as lists; without optional fields at their default."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        given = [f for f in dataclasses.fields(value) if not (is_optional(f) and getattr(value, f.name) == f.default)]
+        return {f.name: encode(getattr(value, f.name)) for f in given}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -45,9 +46,16 @@ def decode(cls: type[T], raw: Any, key: str) -> T:
     if not isinstance(raw, dict):
         raise SpecError(f"{key} = {_short(raw)}; expected a table")
     hints = get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    declared = dataclasses.fields(cls)  # type: ignore[arg-type]
+    names = [f.name for f in declared]
+    raw = {f.name: encode(f.default) for f in declared if is_optional(f)} | raw
     check_keys(raw, names, key)
     return cls(**{name: _value(hints[name], raw[name], f"{key}.{name}") for name in names})
+
+
+def is_optional(field: "dataclasses.Field[Any]") -> bool:
+    """Whether a field came to the schema later: files without it still read, and keep their hash."""
+    return bool(field.metadata.get("optional"))
 
 
 def check_keys(raw: Mapping[str, Any], names: Iterable[str], key: str) -> None:

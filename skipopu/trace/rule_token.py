@@ -57,4 +57,14 @@ def windows(trace: Trace) -> None:
         raise SpecError("mask_window must be positive in layers of mask class window and 0 in the others")
 
 
-RULES: tuple[Callable[[Trace], None], ...] = (segments, identities, positions, layer_words, windows)
+def logits(trace: Trace) -> None:
+    """No step yields more logits than it has rows."""
+    rows, counts = trace.arrays.get("logit_rows"), trace.steps.token_count
+    if rows is not None and np.any((rows < 0) | (rows > counts)):
+        step = int(np.flatnonzero((rows < 0) | (rows > counts))[0])
+        raise SpecError(f"step {step}: logit_rows = {rows[step]}; must be in 0..{counts[step]}, the rows of the step")
+
+
+RULES: tuple[Callable[[Trace], None], ...] = (
+    segments, identities, positions, layer_words, windows, logits,
+)  # fmt: skip

@@ -11,7 +11,7 @@ from skipopu.trace.schema import Trace, axis_sizes, make_trace
 from skipopu.trace.validate import validate
 from skipopu.trace.vocabulary import EventKind
 
-SCHEDULE = ("token_ids", "positions", "token_class", "kv_read_offsets", "kv_read")
+SCHEDULE = ("token_ids", "positions", "token_class", "kv_read_offsets", "kv_read", "logit_rows")
 SCHEDULE_EVENTS = (EventKind.KV_POP, EventKind.PREFIX_REUSE, EventKind.DECISION_OP)
 
 

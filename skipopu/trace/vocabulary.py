@@ -38,8 +38,9 @@ class EventKind(IntEnum):
     KV_POP = 3  # the newest `rows` entries of `cache` are dropped in every layer
     EARLY_EXIT = 4  # no layer from `layer` on runs in this step
     SCORE_OP = 5  # `rows` queries × `keys` keys scored by `op`, then top-`k` (0: threshold)
-    DECISION_OP = 6  # a read/write decision head; `outcome` 1 = acted, 0 = waited
+    DECISION_OP = 6  # a read/write head on the last state of the step; `outcome` 1 = acted, 0 = waited
     PREFIX_REUSE = 7  # `rows` entries of `cache` were there before the trace began
+    FUSE = 8  # states after vision layer `k` join `rows` tokens at `layer` (−1: before all); `outcome` 1 = by a module
 
 
 class ScoreOp(IntEnum):

@@ -15,6 +15,7 @@ from skipopu.spec.model_shape import ModelShape
 from skipopu.trace import synthesize, write_trace
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1] / "models"))  # llava_directory
 PROMPT, DECODE = 8, 4
 
 

@@ -176,7 +176,7 @@ def test_a_bad_trace_request_is_refused(refused: Any, tmp_path: Path, arguments:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("simm",), "commands: doctor, trace, sim, compare, report"),
+        (("simm",), "commands: doctor, families, trace, sim, compare, report"),
         (("sim",), "skipopu sim --help"),
         (("sim", "t.trace", "-o", "out", "--fast"), "--fast"),
         (("sim", "t.trace", "-o", "out", "--max-cycles", "0"), "--max-cycles"),

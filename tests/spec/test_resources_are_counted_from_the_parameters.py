@@ -204,6 +204,15 @@ def test_memories_in_luts(words: int, bits: int, luts: int) -> None:
     assert memory_cells(words, bits, late=0, immediate=2) == Estimate(lut=2 * luts)
 
 
+def test_a_memory_is_in_luts_up_to_64_words() -> None:
+    """As deep as one LUT of memory; the word read is then in flip-flops, unless it is the address that is kept."""
+    ports = {"late": 2, "immediate": 0}
+    assert memory_cells(64, 7, **ports) == Estimate(lut=2 * 8, ff=2 * 7)
+    assert memory_cells(64, 7, **ports, addressed=1) == Estimate(lut=2 * 8, ff=7)
+    assert memory_cells(65, 7, **ports) == Estimate(bram36=2)
+    assert memory_cells(32, 72, **ports, style="ultra") == Estimate(uram=2)
+
+
 @given(st.integers(1, 10**5), st.integers(1, 5000))
 def test_ultra_rams_hold_all_bits(words: int, bits: int) -> None:
     assert ultra_rams(words, bits) * 4096 * 72 >= words * bits

@@ -147,7 +147,7 @@ def _text(text: str) -> Edit:
         (_array("token_ids", np.arange(7, dtype=np.int32)), "'token_ids' has 7 along tokens; expected 8"),
         (_array("token_ids", np.arange(8, dtype=np.int32)[::-1].copy()), "the file was altered"),
         (_array("event_kind", None), "array 'event_kind' is missing beside"),
-        (_array("event_kind", np.asarray([9], np.uint8)), "array 'event_kind' holds 9; expected 0..7"),
+        (_array("event_kind", np.asarray([9], np.uint8)), "array 'event_kind' holds 9; expected 0..8"),
         (_array("event_kept_offsets", np.asarray([1, 0])), "'event_kept_offsets' must rise from 0 to 0"),
         (_text("{}"), "missing key metadata.header"),
         (_text("[]"), "the header is not a table"),

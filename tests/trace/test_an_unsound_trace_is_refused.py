@@ -54,6 +54,8 @@ def make(**changes: Any) -> None:
 
 CASES: list[tuple[dict[str, Any], str]] = [
     # steps
+    ({"logit_rows": np.asarray([1, 3])}, "step 1: logit_rows = 3; must be in 0..2, the rows of the step"),
+    ({"logit_rows": np.asarray([-1, 0])}, "step 0: logit_rows = -1; must be in 0..2"),
     ({"steps": Steps.of([], [])}, "the trace has no steps"),
     ({"steps": steps(step_phase=np.asarray([1, 9], np.uint8))}, "step 1: phase = 9; expected 0..5"),
     ({"steps": Steps.of([P, P], [4, 0])}, "step 1: token_count = 0; expected at least 1"),

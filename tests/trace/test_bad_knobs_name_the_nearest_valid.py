@@ -109,7 +109,7 @@ def test_a_flag_parses() -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("rho", "--knob rho: expected name=value, e.g. --knob rho=0.5"),
+        ("rho", "--knob rho: expected name=value of one of attention_skip, "),
         ("rho=", "expected name=value"),
         ("=1", "knob '' is not known"),
         ("roh=1", "did you mean 'rho'?"),

@@ -99,7 +99,7 @@ def test_every_figure_has_a_source() -> None:
     assert all(
         set(leaf) == {"value", "unit", "source", "confidence"} and leaf["source"].strip() for leaf in leaves
     )
-    assert set(table["knob"]) == set(module.FIELDS)
+    assert set(table["knob"]) == set(module.FIELDS.bounds)
 
 
 def test_what_is_only_reported_is_not_passed_off_as_the_paper() -> None:
@@ -120,4 +120,4 @@ def test_what_is_only_reported_is_not_passed_off_as_the_paper() -> None:
 )
 def test_a_planted_figure_without_a_source_is_found(leaf: dict[str, object]) -> None:
     with pytest.raises(SpecError, match=r"presets\.toml: ffn_skip"):
-        module._check_leaf("ffn_skip", leaf)
+        module.FIELDS.check_leaf(PRESETS.name, "ffn_skip", leaf)

@@ -1,0 +1,1 @@
+"""Generators of families that are not random token skipping, and what is known of every family."""
