@@ -60,7 +60,7 @@ def kv_append(m: Machine, c: KvCache) -> None:
 def _start(m: Machine, c: KvCache, instruction: int) -> None:
     w, p = m.work, m.p
     rows, block = w[instruction].rows, w[instruction].block_rows
-    begin_append(m.append, c, p, w[instruction].layer, w[instruction].value, w[instruction].first_row, block, rows)
+    begin_append(m.append, c, p, w[instruction].layer, w[instruction].value, w[instruction].tokens - block, block, rows)
     m.counts.traffic[w[instruction].phase, Traffic.KV_WRITE] += rows * p.vector_bytes
     m.append.cause = causes.BUSY
 

@@ -38,12 +38,12 @@ ENGINE = 3
 
 @jit
 def begin_read(
-    k: Record, c: KvCache, now: int, executed: bool, decode: bool, value: int, layer: int, tokens: int
+    k: Record, c: KvCache, now: int, executed: bool, decode: bool, value: int, layer: int, tokens: int, view: int = 0
 ) -> None:
     """Take an operation in ``now``; V runs the schedule of K once more. What is read is set by the caller."""
     k.active, k.executed, k.decode, k.value, k.layer = 1, executed, decode, value, layer
     usable = decode and k.valid and layer > 0
-    begin(c.limits, c.schedule, layer, tokens, usable, decode)
+    begin(c.limits, c.schedule, layer, tokens, usable, decode, view)
     k.scan_from = now + 1 + BLOCK_RAM_READ
     k.scheduled = FAR if executed or not value else now + 1
     k.current = k.chunk = k.pipeline = k.filling = k.taken = k.ends = 0
@@ -137,7 +137,8 @@ def kv_buffer(m: Machine, c: KvCache) -> None:
 def _start(m: Machine, c: KvCache, instruction: int) -> None:
     k, w, p = m.kv, m.work, m.p
     executed, decode = w[instruction].rows > 0, w[instruction].decode == 1
-    begin_read(k, c, m.total.now, executed, decode, w[instruction].value, w[instruction].layer, w[instruction].tokens)
+    tokens, view = w[instruction].tokens, w[instruction].shown
+    begin_read(k, c, m.total.now, executed, decode, w[instruction].value, w[instruction].layer, tokens, view)
     read_part(k, p, w[instruction].pair, w[instruction].pairs)
     k.cause = causes.BUSY
 

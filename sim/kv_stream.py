@@ -56,10 +56,10 @@ def stream(context: Context, board: Board, passes: NDArray[np.int64], progress: 
     m, c = _new_reader(context, board), _new_cache(context)
     executed = executed_layers(context)[passes]
     reads = np.zeros((*executed.shape, KEY_AND_VALUE), READ).view(np.recarray)
-    pairs = context.shape.dimensions.kv_heads // 2
+    pairs, seen = context.shape.dimensions.kv_heads // 2, context.passes.seen()
     for i, index in enumerate(passes.tolist()):
-        tokens = int(context.passes.first[index] + context.passes.rows[index])
-        if not read_pass(m, c, tokens, bool(context.passes.decode[index]), pairs, executed[i], reads[i]):
+        decode, shown = bool(context.passes.decode[index]), context.passes.shown[index]
+        if not read_pass(m, c, seen[index], shown, decode, pairs, executed[i], reads[i]):
             raise DeadlockError(int(m.total.now), int(m.p.watchdog), [_blocked(m, c)])
         if progress is not None:
             progress(i + 1, len(passes))
@@ -70,9 +70,7 @@ def stream(context: Context, board: Board, passes: NDArray[np.int64], progress: 
 
 def executed_layers(context: Context) -> NDArray[np.bool_]:
     """Which layers of each pass have an executed query, [passes, layers]."""
-    queries, passes = context.trace.rows("q"), context.passes
-    counts = np.concatenate([np.zeros((len(queries), 1), np.int64), np.cumsum(queries, axis=1)], axis=1)
-    found: NDArray[np.bool_] = (counts[:, passes.first + passes.rows] - counts[:, passes.first]).T > 0
+    found: NDArray[np.bool_] = context.passes.counts(context.trace.rows("q")) > 0
     return found
 
 
@@ -89,7 +87,7 @@ def _new_reader(context: Context, board: Board) -> Reader:
 
 
 def _new_cache(context: Context) -> KvCache:
-    tokens, limits = context.trace.tokens, context.limits
+    tokens, limits = context.placement.source.shape[1], context.limits
     return KvCache(limits, context.placement, new_schedule(tokens, limits), np.zeros((limits.ports, tokens), np.int32))
 
 

@@ -37,8 +37,10 @@ class Reader(NamedTuple):
 
 
 @jit
-def read_pass(m: Reader, c: KvCache, tokens: int, decode: bool, pairs: int, executed: Any, reads: Any) -> bool:
-    """Read K and V of tokens [0, tokens) in all layers and add up ``reads`` [layers, 2]; false if nothing moves.
+def read_pass(
+    m: Reader, c: KvCache, tokens: Any, views: Any, decode: bool, pairs: int, executed: Any, reads: Any
+) -> bool:
+    """Read K and V of tokens [0, tokens[layer]) in all layers and add up ``reads`` [layers, 2]; false if nothing moves.
 
     Whole vectors in decode; in prefill one head pair after the other, its V behind the K of the next one.
     """
@@ -48,7 +50,7 @@ def read_pass(m: Reader, c: KvCache, tokens: int, decode: bool, pairs: int, exec
             for value in range(KEY_AND_VALUE):
                 first = pair - whole * value
                 if 0 <= first < pairs:
-                    _begin(m, c, executed[layer], decode, value, layer, tokens)
+                    _begin(m, c, executed[layer], decode, value, layer, tokens[layer], views[layer])
                     read_part(m.kv, m.p, first, whole)
                     if not _read(m, c, reads[layer, value]):
                         return False
@@ -56,10 +58,12 @@ def read_pass(m: Reader, c: KvCache, tokens: int, decode: bool, pairs: int, exec
 
 
 @jit
-def _begin(m: Reader, c: KvCache, executed: bool, decode: bool, value: int, layer: int, tokens: int) -> None:
+def _begin(
+    m: Reader, c: KvCache, executed: bool, decode: bool, value: int, layer: int, tokens: int, view: int
+) -> None:
     """The cycle in which an operation is taken."""
     _arrive(m)
-    begin_read(m.kv, c, m.total.now, executed, decode, value, layer, tokens)
+    begin_read(m.kv, c, m.total.now, executed, decode, value, layer, tokens, view)
     m.total.progress = m.total.now
     m.total.now += 1
 

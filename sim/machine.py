@@ -69,6 +69,7 @@ COUNTS = [
 ]
 SEQUENCER = [
     "next", "requested", "fetched_beats", "halted", "cause",
+    "waits",  # 1: the next instruction's input has not arrived
     ("history", "i8", (HISTORY,)),  # beats fetched, now and in the cycles before
 ]  # fmt: skip
 DMA = [
@@ -286,7 +287,7 @@ def new_ddr_ports() -> Record:
 
 def new_kv_cache(program: Program) -> KvCache:
     """Return the K/V cache of a program with nothing scheduled and an empty invariance buffer."""
-    c, tokens = program.context, program.context.trace.tokens
+    c, tokens = program.context, program.context.placement.source.shape[1]
     entries = np.zeros((c.limits.ports, tokens), np.int32)
     return KvCache(c.limits, c.placement, new_schedule(tokens, c.limits), entries)
 

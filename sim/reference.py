@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from skipopu.numerics.jit import announce_first_compilation, jit
 from skipopu.program.macs import macs
 from skipopu.program.program import Program, validate_program
+from skipopu.program.score_layers import ScoreLayer
 from skipopu.program.status import WATCHDOG_CYCLES
 from skipopu.sim import causes
 from skipopu.sim.asked import asked_traffic
@@ -22,6 +23,7 @@ from skipopu.sim.ifm import ifm
 from skipopu.sim.ker import ker
 from skipopu.sim.kv_append import kv_append
 from skipopu.sim.kv_buffer import kv_buffer
+from skipopu.sim.late_input import alike
 from skipopu.sim.load import load
 from skipopu.sim.machine import KvCache, Machine, new_kv_cache, new_machine
 from skipopu.sim.npe import npe
@@ -57,30 +59,30 @@ def step(m: Machine, c: KvCache) -> None:
     dma(m)
     load(m)
     sequencer(m)
-    _account(m)
+    _account(m, 1)
     commit(m)
 
 
 @jit
-def _account(m: Machine) -> None:
-    """Give every block's cycle its cause."""
+def _account(m: Machine, cycles: int) -> None:
+    """Give a cycle of every block its cause, and ``cycles`` that are like it."""
     row = m.counts.ledger[m.total.phase]
-    row[Block.SEQUENCER, m.sequencer.cause] += 1
-    row[Block.DMA, m.dma.cause] += 1
-    row[Block.LOAD, m.load.cause] += 1
-    row[Block.STORE, m.store.cause] += 1
-    row[Block.KV_BUFFER, m.kv.cause] += 1
-    row[Block.KV_APPEND, m.append.cause] += 1
-    row[Block.PE_ARRAY, m.pe.cause] += 1
-    m.counts.parts[m.total.phase, m.pe.part, m.pe.cause] += 1
-    row[Block.NPE, causes.BUSY if m.pe.lane_taken else m.npe.cause] += 1
+    row[Block.SEQUENCER, m.sequencer.cause] += cycles
+    row[Block.DMA, m.dma.cause] += cycles
+    row[Block.LOAD, m.load.cause] += cycles
+    row[Block.STORE, m.store.cause] += cycles
+    row[Block.KV_BUFFER, m.kv.cause] += cycles
+    row[Block.KV_APPEND, m.append.cause] += cycles
+    row[Block.PE_ARRAY, m.pe.cause] += cycles
+    m.counts.parts[m.total.phase, m.pe.part, m.pe.cause] += cycles
+    row[Block.NPE, causes.BUSY if m.pe.lane_taken else m.npe.cause] += cycles
 
 
 @jit
 def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
     """Advance by at most ``cycles``; stop when every instruction is retired or nothing moves any more."""
-    t = m.total
-    for _ in range(cycles):
+    t, until = m.total, m.total.now + cycles
+    while t.now < until:
         step(m, c)
         t.now += 1
         if t.now % m.p.window_cycles == 0 or t.retired == len(m.work):
@@ -91,8 +93,11 @@ def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
             t.phase, t.prefill_cycles = Phase.DECODE, t.now
         if t.retired == len(m.work):
             return FINISHED
-        if t.now - t.progress > m.p.watchdog:
+        if t.now - t.progress > m.p.watchdog and not m.sequencer.waits:
             return DEADLOCKED
+        more = min(alike(m), until - t.now)
+        _account(m, more)
+        t.now += more
     return RUNNING
 
 
@@ -138,15 +143,17 @@ def _collect(m: Machine, windows: Ints, program: Program, work: Work, overlay: O
         ledger=m.counts.ledger, parts=m.counts.parts,
         traffic=m.counts.traffic, asked=asked_traffic(program, work, overlay),
         window_cycles=WINDOW_CYCLES, windows=windows[: -(-now // WINDOW_CYCLES)],
-        step_end=_step_end(work, program), retired=_retired(work),
+        step_end=_step_end(work, program), retired=_retired(work, program.context.scores),
         kv=_kv_count(m, program), semaphores=m.engines.semaphore, npe=m.counts.npe, macs=macs(program.context.trace),
         dram={"hbm": counters(m.hbm), "ddr": counters(m.ddr)},
     )  # fmt: skip
 
 
-def _retired(work: Work) -> Retired:
-    columns = (work.opcode, work.step, work.layer, work.issue, work.first, work.last)
-    return Retired(work.engine + 1, *columns)
+def _retired(work: Work, scores: tuple[ScoreLayer, ...]) -> Retired:
+    layer = work.layer.copy()
+    for score in scores:  # they have a layer of the cache, and belong to one of the model
+        layer[layer == score.number] = score.layer
+    return Retired(work.engine + 1, work.opcode, work.step, layer, work.issue, work.first, work.last)
 
 
 def _step_end(work: Work, program: Program) -> Ints:

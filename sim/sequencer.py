@@ -19,13 +19,18 @@ def sequencer(m: Machine) -> None:
     s, now = m.sequencer, m.total.now
     s.history[now % HISTORY] = s.fetched_beats
     fetched = s.history[(now - m.p.crossing_stages) % HISTORY] * BEAT_INSTRUCTIONS
-    s.cause = causes.IDLE
+    s.cause, s.waits = causes.IDLE, 0
     if s.halted:
         return
     _fetch(m)
     if s.next >= min(fetched, len(m.work)):
         s.cause = causes.DDR
         return
+    s.waits = now < m.work[s.next].arrival
+    if s.waits:
+        return
+    if now == m.work[s.next].arrival:
+        m.total.progress = now
     engine = m.work[s.next].engine
     if m.work[s.next].opcode == HALT:
         s.halted = 1

@@ -15,8 +15,10 @@ from skipopu.program.program import Program
 from skipopu.sim.loop_bounds import fill_loop_bounds
 from skipopu.spec.ledger import Block, Part, Phase, Traffic
 from skipopu.spec.overlay import Overlay
-from skipopu.trace import StepPhase
+from skipopu.trace import Trace
+from skipopu.trace.steps import DECODE_PHASES
 
+HERTZ_PER_MHZ = 1_000_000
 Ints = NDArray[np.int64]
 Work = np.recarray[Any, Any]
 
@@ -41,6 +43,8 @@ WORK = np.dtype(
         ("pair", "i8"),
         ("pairs", "i8"),
         ("tokens", "i8"),
+        ("shown", "i8"),  # the view that a read has of the K/V cache
+        ("arrival", "i8"),  # core cycle before which the instruction is not there to be dispatched
         ("decode", "i8"),
         ("kv_pass", "i8"),
         ("rounds", "i8"),
@@ -85,12 +89,15 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     step, layer = program.tags[:, 0], program.tags[:, 1]
     rows = _executed(program, f)
     rounds = np.where(layer >= 0, c.demand.rounds[kv_pass, np.maximum(layer, 0)], 0)
-    phases = np.where(c.trace.steps.phase == StepPhase.DECODE, int(Phase.DECODE), int(Phase.PREFILL))
+    generating = np.isin(c.trace.steps.phase, DECODE_PHASES)
+    phases = np.where(generating, int(Phase.DECODE), int(Phase.PREFILL))
     values = {name: np.zeros(n, np.int64) for name in WORK.names or ()}
     values |= {
         "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step,
         "layer": layer, "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows,
         "rounds": rounds, "kv_pass": kv_pass, "decode": passes.decode[kv_pass].astype(np.int64),
+        "arrival": _arrivals(c.trace, overlay)[step],
+        "shown": passes.shown[kv_pass, np.maximum(layer, 0)],
     }  # fmt: skip
     for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
         values[name] = f[:, COLUMN[name]]
@@ -102,6 +109,11 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     for name, value in values.items():
         found[name] = value
     return found
+
+
+def _arrivals(trace: Trace, overlay: Overlay) -> Ints:
+    """First core cycle in which the input of each step is there."""
+    return np.ceil(trace.steps.arrival_seconds * overlay.clock.core_mhz * HERTZ_PER_MHZ).astype(np.int64)
 
 
 def _engine(f: Fields) -> Ints:
@@ -119,18 +131,15 @@ def following(engine: Ints, parts: Ints) -> Ints:
 
 def _executed(program: Program, f: Fields) -> Ints:
     """Rows of each instruction's block that its gate lets through."""
-    trace, layers = program.context.trace, program.context.trace.layers
+    trace = program.context.trace
     rows = f[:, COLUMN["rows"]]
     found: Ints = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
     first, layer = program.tags[:, 2], program.tags[:, 1]
     passes = program.context.passes
     block = np.maximum(np.searchsorted(passes.first, first, side="right") - 1, 0)
-    end = first + passes.rows[block]
-    for gate, kind in ((Gate.ATTENTION, "q"), (Gate.FFN, "ffn")):
-        mask = trace.rows("q" if kind == "q" else "ffn")
-        counts = np.concatenate([np.zeros((layers, 1), np.int64), np.cumsum(mask, axis=1)], axis=1)
+    for gate, rows_of in ((Gate.ATTENTION, trace.rows("q")), (Gate.FFN, trace.rows("ffn"))):
         gated = (f[:, COLUMN["gate"]] == gate) & (f[:, 0] != Opcode.ROUTE)
-        found[gated] = counts[layer[gated], end[gated]] - counts[layer[gated], first[gated]]
+        found[gated] = passes.counts(rows_of)[block[gated], layer[gated]]
     return found
 
 

@@ -35,7 +35,10 @@ class KvCache:
         entries = (d.layers, tokens, d.kv_heads, self.stored)
         self.keys, self.values = np.zeros(entries, np.uint16), np.zeros(entries, np.uint16)
         table = (d.layers, tokens)
-        self.place = Placement(np.full(table, -1, np.int16), np.zeros(table, np.int16), np.zeros(table, np.int32))
+        self.place = Placement(
+            np.full(table, -1, np.int16), np.zeros(table, np.int16), np.zeros(table, np.int32),
+            np.ones((1, tokens), np.bool_),
+        )  # fmt: skip
         self._limits = limits_of(overlay, 2 * d.kv_heads * self.stored * FP16_BYTES)
         self._schedule = new_schedule(tokens, self._limits)
         self._ports = 1 if self._limits.spread else self._limits.ports
@@ -48,9 +51,9 @@ class KvCache:
 
         They go round-robin over the ports.
         """
-        source, port, slot = self.place
+        source, port, slot, _ = self.place
         if layer and self._reuse:
-            for table in self.place:
+            for table in (source, port, slot):
                 table[layer, tokens] = table[layer - 1, tokens]
         rows = tokens[own]
         order = self._appended[layer] + np.arange(len(rows))

@@ -25,11 +25,12 @@ from skipopu.numerics.kv_schedule import (
 from skipopu.spec.overlay import Overlay
 
 
-def place(sources: NDArray[np.int16], ports: int) -> Placement:
+def place(sources: NDArray[np.int16], ports: int, views: NDArray[np.bool_] | None = None) -> Placement:
     """Token-wise map: the executed tokens of a layer go round-robin over the ports.
 
-    ``sources`` [layers, tokens] as `Trace.kv_source_layers` returns it. In the interleaved map every token lies in all
-    ports alike: that is the token-wise map of one port, whose slots count the layer's tokens.
+    ``sources`` [layers, tokens]: layer whose K/V the token in each place of a layer's cache uses, −1 without one.
+    ``views`` [views, tokens]: what reads may see, by default one that shows all. In the interleaved map every token
+    lies in all ports alike: that is the token-wise map of one port, whose slots count the layer's tokens.
     """
     layers, tokens = sources.shape
     own = sources == np.arange(layers)[:, None]
@@ -38,16 +39,17 @@ def place(sources: NDArray[np.int16], ports: int) -> Placement:
     safe = np.maximum(sources, 0)
     order = order[safe, token]
     return Placement(
-        sources.astype(np.int16), (order % ports).astype(np.int16), (order // ports).astype(np.int32)
-    )
+        sources.astype(np.int16), (order % ports).astype(np.int16), (order // ports).astype(np.int32),
+        np.ones((1, tokens), np.bool_) if views is None else views,
+    )  # fmt: skip
 
 
 @jit
 def schedule(
-    limits: Limits, place: Placement, layer: int, tokens: int, usable: bool, track: bool, c: Schedule
+    limits: Limits, place: Placement, layer: int, tokens: int, usable: bool, track: bool, c: Schedule, view: int = 0
 ) -> int:
     """Form all rounds of the K (or V) of tokens [0, tokens) at ``layer`` and return their number."""
-    begin(limits, c, layer, tokens, usable, track)
+    begin(limits, c, layer, tokens, usable, track, view)
     step = next_step(limits, place, c)
     while step != DONE:
         if step == PASS:
@@ -64,9 +66,22 @@ class Passes(NamedTuple):
     """The row blocks of a trace in execution order, [passes] each; a layer's K/V schedule serves a pass."""
 
     step: NDArray[np.int64]  # the trace's step
-    first: NDArray[np.int64]  # first token of the block
-    rows: NDArray[np.int64]  # tokens of the block
+    first: NDArray[np.int64]  # slot of the block's first row; slots count the rows of all blocks
+    rows: NDArray[np.int64]  # rows of the block
     decode: NDArray[np.bool_]  # a decode pass uses the invariance buffer
+    tokens: NDArray[np.int64]  # [slots]: the trace's token in each; in a trace without pruning its own number
+    rank: NDArray[np.int64]  # [passes, layers]: place of the block's first token in the layer's cache
+    present: NDArray[np.bool_]  # [passes, layers]: whether the block goes through the layer
+    shown: NDArray[np.int64]  # [passes, layers]: which of the views its queries have
+
+    def counts(self, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Rows of each block that run in each layer, [passes, layers], of ``rows`` [layers, tokens]."""
+        found = np.add.reduceat(rows[:, self.tokens].astype(np.int64), self.first, axis=1).T
+        return np.where(self.present[:, : len(rows)], found, 0)
+
+    def seen(self) -> NDArray[np.int64]:
+        """Places of the cache up to each block's last row, [passes, layers]."""
+        return self.rank + self.rows[:, None]
 
 
 class Demand(NamedTuple):
@@ -88,17 +103,16 @@ def limits_of(overlay: Overlay, kv_token_bytes: int) -> Limits:
 
 def demand(limits: Limits, place: Placement, passes: Passes, queries: NDArray[np.bool_]) -> Demand:
     """Schedule every pass and layer that has an executed query (``queries`` [layers, tokens]) once."""
-    layers, tokens = queries.shape
-    counts = np.concatenate([np.zeros((layers, 1), np.int64), np.cumsum(queries, axis=1)], axis=1)
-    executed = (counts[:, passes.first + passes.rows] - counts[:, passes.first]).T > 0
+    layers, places = place.source.shape
+    executed, seen = passes.counts(queries) > 0, passes.seen()
     out = Demand(*(np.zeros((len(passes.step), layers), np.int64) for _ in Demand._fields))
-    _demand(limits, place, passes, executed, new_schedule(tokens, limits), out)
+    _demand(limits, place, passes, executed, seen, new_schedule(places, limits), out)
     return out
 
 
 @jit
 def _demand(
-    limits: Limits, place: Placement, passes: Passes, executed: Any, c: Schedule, out: Demand
+    limits: Limits, place: Placement, passes: Passes, executed: Any, seen: Any, c: Schedule, out: Demand
 ) -> None:
     for p in range(len(passes.step)):
         valid = False
@@ -107,8 +121,8 @@ def _demand(
                 valid = False
                 continue
             decode = passes.decode[p]
-            seen = passes.first[p] + passes.rows[p]
-            out.rounds[p, layer] = schedule(limits, place, layer, seen, valid and decode, decode, c)
+            usable, shown = valid and decode, passes.shown[p, layer]
+            out.rounds[p, layer] = schedule(limits, place, layer, seen[p, layer], usable, decode, c, shown)
             for entry in range(c.s.entries):
                 if c.port[entry] == BUFFER:
                     out.buffer_entries[p, layer] += 1

@@ -37,11 +37,12 @@ class Limits(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """Where the trace's tokens live, shape [layers, tokens]."""
+    """Where the tokens of every layer's cache live, shape [layers, tokens]; a token is its place in the cache."""
 
     source: NDArray[np.int16]  # layer whose K/V the token uses; −1: none, the token is not visible
     port: NDArray[np.int16]  # HBM port of that layer's entry
     slot: NDArray[np.int32]  # its place in the port
+    views: NDArray[np.bool_]  # [views, tokens]: which places of the cache a read may see
 
 
 class Schedule(NamedTuple):
@@ -64,7 +65,7 @@ class Schedule(NamedTuple):
 
 STATE = np.dtype([
     (name, "i8") for name in (
-        "layer", "tokens", "usable", "in_order", "track",
+        "layer", "tokens", "usable", "in_order", "track", "shown",
         "scan",  # next token
         "entries", "rounds", "reads", "writes", "waiting", "turn",
         "ring_head", "ring_tail",  # ring numbers of the next token read and of the next one kept
@@ -87,13 +88,13 @@ def new_schedule(tokens: int, limits: Limits) -> Schedule:
 
 
 @jit
-def begin(limits: Limits, c: Schedule, layer: int, tokens: int, usable: bool, track: bool) -> None:
-    """Start on the K/V of tokens [0, tokens) at ``layer``.
+def begin(limits: Limits, c: Schedule, layer: int, tokens: int, usable: bool, track: bool, view: int = 0) -> None:
+    """Start on the K/V of tokens [0, tokens) at ``layer``, as far as ``view`` shows them.
 
     ``usable``: the buffer is valid; else it is taken as empty. ``track`` (decode): keep what the next layer reuses.
     """
     s = c.s
-    s.layer, s.tokens, s.usable, s.track = layer, tokens, usable, track
+    s.layer, s.tokens, s.usable, s.track, s.shown = layer, tokens, usable, track, view
     s.in_order = usable or limits.lock_step or limits.spread
     s.scan = s.entries = s.rounds = s.reads = s.writes = s.waiting = s.turn = 0
     s.ring_head, s.ring_tail = (s.saved_head, s.saved_tail) if usable else (0, 0)
@@ -119,7 +120,7 @@ def next_step(limits: Limits, place: Placement, c: Schedule) -> int:
     if s.scan == s.tokens:
         left = s.entries > c.first[s.rounds] if s.in_order else s.waiting > 0
         return FORM if left else DONE
-    if place.source[s.layer, s.scan] < 0:
+    if place.source[s.layer, s.scan] < 0 or not place.views[s.shown, s.scan]:
         return PASS
     _look_at(limits, place, c)
     if s.in_order:

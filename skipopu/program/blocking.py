@@ -51,6 +51,11 @@ class Places:
             )
         return self
 
+    def part(self, name: str, of: str, first: int, tiles: int) -> None:
+        """Name ``tiles`` of place ``of`` from its tile ``first`` on."""
+        start = self[of] + first
+        self._ranges[name] = (start, start + tiles)
+
     def __getitem__(self, name: str) -> int:
         """First tile of a place."""
         return self._ranges[name][0]

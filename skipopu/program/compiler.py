@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from skipopu.program.block import Block
 from skipopu.program.context import Context, resolve
 from skipopu.program.decode import emit_decode
 from skipopu.program.emitter import Emitter
 from skipopu.program.isa import encode
-from skipopu.program.prefill import Block, emit_prefill
+from skipopu.program.prefill import emit_prefill
 from skipopu.program.program import Program
 from skipopu.spec.board import Board
 from skipopu.spec.overlay import Overlay
@@ -30,8 +31,8 @@ def compile_trace(trace: Trace, overlay: Overlay, board: Board) -> Program:
 def _emit_step(emitter: Emitter, context: Context, step: int) -> None:
     passes, rounds = context.passes, context.demand.rounds.max(axis=1)
     own = np.flatnonzero(passes.step == step)
-    blocks: list[Block] = [(int(passes.first[p]), int(passes.rows[p]), int(rounds[p])) for p in own]
+    blocks = [Block(int(p), int(passes.first[p]), int(passes.rows[p]), int(rounds[p])) for p in own]
     if passes.decode[own[0]]:
-        emit_decode(emitter, step, blocks[0][0], blocks[0][2])
+        emit_decode(emitter, step, blocks[0])
     else:
         emit_prefill(emitter, step, blocks)

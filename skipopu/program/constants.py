@@ -72,7 +72,9 @@ class Channels:
 
 
 def routed(router: Router, module: str, layer: int) -> bool:
-    """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router."""
+    """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own."""
+    if router.shared and module == "ffn":
+        return False
     always = router.always_on_attention if module == "attention" else router.always_on_ffn
     return router.kind != "none" and layer not in always
 

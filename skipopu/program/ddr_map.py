@@ -47,20 +47,21 @@ def strides_of(shape: ModelShape, overlay: Overlay) -> Strides:
 
 
 def map_ddr(
-    shape: ModelShape, overlay: Overlay, tokens: int, board: Board, constants: ConstantMap, strides: Strides
+    shape: ModelShape, overlay: Overlay, tokens: int, rows: int, board: Board, constants: ConstantMap,
+    strides: Strides,
 ) -> dict[str, int]:
-    """Return the first byte of every region; raises SpecError where the board is too small."""
+    """Return the first byte of every region for ``rows`` slots of rows; SpecError where the board is too small."""
     d, tile = shape.dimensions, overlay.tile_bytes
-    queries = tokens * d.kv_heads // 2 * strides.pair
+    queries = rows * d.kv_heads // 2 * strides.pair
     # prefill's blocks leave room for two pairs' scores on chip
     scores = overlay.global_buffer.tiles * tile
     sizes = {
         # with learned positions the host adds token and position: a row a token of the sequence
         "embedding": (tokens if d.learned_positions else d.vocabulary) * strides.row,
-        "prompt": tokens * strides.row,  # embeddings of the tokens that are not generated, block by block like X
+        "prompt": rows * strides.row,  # embeddings of the tokens that are not generated, block by block like X
         "constants": sum(block.words for blocks in constants.values() for block in blocks) * DDR_BEAT_BYTES,
-        "rotary": tokens * strides.rotary,
-        "x": tokens * strides.row,
+        "rotary": rows * strides.rotary,
+        "x": rows * strides.row,
         "q": queries,
         "o": queries,
         "scores0": scores,

@@ -1,32 +1,39 @@
 """Decode: one token, every intermediate on chip, weights and K/V streamed once."""
 
+import numpy as np
+
+from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.isa import Opcode, Post
 from skipopu.program.nonlinear import emit_norm, emit_softmax, maximum_region, statistics_bank
 from skipopu.spec.ledger import Part
+from skipopu.trace.logit_rows import logit_rows
 
 ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
 
 
-def emit_decode(e: Emitter, step: int, token: int, rounds: int) -> None:
-    """Emit one decode step of ``token``; ``rounds`` is the most K/V rounds of any of its layers."""
-    layers = e.c.shape.dimensions.layers
-    e.places, e.decode = _places(e, rounds), True
-    e.b.step, e.b.first_row, e.b.layer, e.b.part = step, token, -1, Part.OUTSIDE
+def emit_decode(e: Emitter, step: int, block: Block) -> None:
+    """Emit one decode step, of the one token of ``block``."""
+    token = int(e.c.passes.tokens[block.first])
+    e.places, e.decode, e.block = _places(e, block.rounds), True, block.number
+    e.b.step, e.b.first_row, e.b.layer, e.b.part = step, block.first, -1, Part.OUTSIDE
     embedding = token if not e.c.shape.rotary else _token_id(e, token)
     e.load("embedding", embedding * e.c.memory.strides.row, "x", e.places["x"], 1, e.c.tiles.x)
-    e.rotary(token, 1)
-    for layer in range(layers):
+    e.rotary(block.first, 1)
+    for layer in np.flatnonzero(e.c.passes.present[block.number, : e.c.trace.layers]).tolist():
         e.b.layer = layer
-        e.b.part = Part.ROUTER
-        e.route("attention", "x", e.places["x"], 1)
-        _attention(e, token)
-        e.b.part = Part.FFN
-        e.route("ffn", "x", e.places["x"], 1)
-        _ffn(e)
-    emit_head(e, "x", e.places["x"])
+        if e.c.runs("q", block.number, layer):
+            e.b.part = Part.ROUTER
+            e.route("attention", "x", e.places["x"], 1)
+            _attention(e)
+        if e.c.runs("ffn", block.number, layer):
+            e.b.part = Part.FFN
+            e.route("ffn", "x", e.places["x"], 1)
+            _ffn(e)
+    if logit_rows(e.c.trace)[step]:
+        emit_head(e, "x", e.places["x"])
 
 
 def emit_head(e: Emitter, place: str, source: int) -> None:
@@ -80,7 +87,7 @@ def _token_id(e: Emitter, token: int) -> int:
     return int(ids[token]) if ids is not None else 0
 
 
-def _attention(e: Emitter, token: int) -> None:
+def _attention(e: Emitter) -> None:
     p, gate = e.places, e.gate("attention", e.b.layer)
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
     pairs = e.pairs
@@ -89,8 +96,8 @@ def _attention(e: Emitter, token: int) -> None:
     for name, first, count, held in e.projections("k", "v", "q", "o"):
         if name == "o":
             if not attended:
-                emit_scores(e, token + 1, gate, 0, pairs, "q", "scores", 1)
-                emit_context(e, token + 1, gate, 0, pairs, "scores", "o", 1)
+                emit_scores(e, e.visible, gate, 0, pairs, "q", "scores", 1)
+                emit_context(e, e.visible, gate, 0, pairs, "scores", "o", 1)
                 attended = True
             e.b.part = Part.OUTPUT
             e.matmul(
@@ -99,9 +106,7 @@ def _attention(e: Emitter, token: int) -> None:
                 post=int(Post.RESIDUAL),
             )  # fmt: skip
             continue
-        emit_projection(
-            e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize
-        )
+        emit_projection(e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize)
         normalize = 0
         if name != "q" and first + count == e.c.memory.matrices[e.b.layer, name].columns:
             e.append_kv(int(name == "v"), name, p[name], 1, kv_gate)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Builder, Region, Tiles
 from skipopu.program.constants import Channels, ConstantBlock, norm_modules
@@ -41,8 +42,15 @@ class Emitter:
         self.gamma = Held(0)
         self.places = Places(context.overlay, "nothing")
         self.decode = False  # steps of one token, which use the invariance buffer
+        self.block = 0  # row block that is emitted
         self.most_channels = Channels.of(context.shape, context.overlay).most
         self.pairs = context.shape.dimensions.kv_heads // 2
+
+    @property
+    def visible(self) -> int:
+        """Places of the layer's K/V cache up to the last row of the block."""
+        passes = self.c.passes
+        return int(passes.rank[self.block, self.b.layer] + passes.rows[self.block])
 
     @property
     def fused(self) -> bool:
@@ -108,7 +116,9 @@ class Emitter:
         """Region of a DDR4 tensor; X is one a row block, an embedding depends on the token chosen before."""
         if what == "embedding":
             return "next_token"
-        return (what, self.b.first_row) if what == "x" else ("ddr", what)
+        if _region(what) == "x":  # of this block, or that of the block whose first row is named
+            return what if isinstance(what, tuple) else (what, self.b.first_row)
+        return ("ddr", what)
 
     def _ddr(self, region: str, at: int) -> int:
         return (self.c.memory.ddr[region] + at) // ADDRESS_UNIT
@@ -121,9 +131,10 @@ class Emitter:
 
     def gate(self, module: str, layer: int) -> dict[str, int]:
         """Fields that bind an instruction to a module's row mask; none where the module has no router."""
-        if not self.c.routed(module, layer):
+        decider = self.c.decider(module)
+        if not self.c.routed(decider, layer):
             return {}
-        return {"gate": int(GATES[module]), "mask": self._mask[module]}
+        return {"gate": int(GATES[decider]), "mask": self._mask[decider]}
 
     def gate_reads(self, fields: dict[str, int]) -> list[Region]:
         """Regions that an instruction with these fields reads for its gate."""
@@ -152,6 +163,12 @@ class Emitter:
             )  # fmt: skip
         for module, last in zip(routed, routers, strict=True) if self.c.router_hidden else ():
             self._hidden_router(module, place, source, rows, last)
+
+    def load_and_route(self, block: Block, norm: str) -> None:
+        """Load X once: the router and fused statistics take each tile as it passes (Algorithm 1, step 1)."""
+        at = block.first * self.c.memory.strides.row
+        load = self.load("x", at, "x", self.places["x"], block.rows, self.c.tiles.x, stream=int(self.fused))
+        self.route(norm, "x", self.places["x"], block.rows, stream_from=load if self.fused else -1)
 
     def _masks(
         self,
@@ -229,7 +246,7 @@ class Emitter:
         """Stream the K or V rounds of ``tokens`` tokens for head pairs [pair, pair + pairs)."""
         reads = [("kv", self.b.layer, value), *self.gate_reads(gate)]
         chunks = self.c.memory.vector_bytes // self.pairs // self.c.overlay.chunk_bytes  # of a pair
-        following = self.b.layer + 1 < self.c.shape.dimensions.layers
+        following = self.b.layer + 1 < self.c.shape.dimensions.layers  # which no score layer is
         self.emit(
             Opcode.READ_KV, reads, [], layer=self.b.layer, value=value, tokens=tokens, pair=pair, pairs=pairs,
             rows=rows, source=pair * chunks, columns=pairs * chunks, decode=int(self.decode), following=int(following),
@@ -241,7 +258,7 @@ class Emitter:
         self.emit(
             Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)],
             layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv,
-            columns=self.c.tiles.head, tokens=self.b.first_row + rows,
+            columns=self.c.tiles.head, tokens=self.visible,
             address=self.c.memory.kv_address(self.b.layer, value) // ADDRESS_UNIT, **gate,
         )  # fmt: skip
 

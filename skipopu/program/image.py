@@ -64,6 +64,8 @@ def build_image(program: Program, parameters: ModelParameters) -> Image:
 
 
 def _check(c: Context, parameters: ModelParameters) -> None:
+    if c.passes.shown.any() or c.trace.steps.arrival_seconds.any():
+        raise SpecError("trace: several K/V caches, popped entries or arrival times: in the simulator only")
     d, needed = c.shape.dimensions, int(positions_of(c).max()) + 1
     # the LM head has weights of its own, tied or not: they are quantised
     if replace(parameters.shape.dimensions, tied_embeddings=d.tied_embeddings) != d:

@@ -86,12 +86,12 @@ def write_rotary(ddr: StripedMemory, c: Context, parameters: ModelParameters) ->
     head, pairs = c.overlay.head_storage(c.shape.dimensions.head_dim), rotary_word(c.overlay) // FP16_BYTES // 2
     words = -(-head // (2 * pairs))
     stride = c.memory.strides.rotary
-    for token, position in enumerate(positions_of(c).tolist()):
+    for slot, position in enumerate(positions_of(c)[c.passes.tokens].tolist()):
         angles = np.zeros((2, words * pairs), np.uint16)
         for row, table in zip(angles, (parameters.cosines, parameters.sines), strict=True):
             row[: table.shape[1]] = table[position]
         record = angles.reshape(2, words, pairs).transpose(1, 0, 2)
-        ddr.write(c.memory.ddr["rotary"] + token * stride, to_bytes(record))
+        ddr.write(c.memory.ddr["rotary"] + slot * stride, to_bytes(record))
 
 
 def token_rows(c: Context, parameters: ModelParameters) -> Bits:
@@ -113,4 +113,5 @@ def write_rows(ddr: StripedMemory, c: Context, parameters: ModelParameters) -> N
     passes = c.passes
     for first, count, decode in zip(passes.first.tolist(), passes.rows.tolist(), passes.decode.tolist(), strict=True):
         if not decode:
-            ddr.write(regions["prompt"] + first * stride, to_bytes(tiled(rows[first : first + count], dot)))
+            own = rows[passes.tokens[first : first + count]]
+            ddr.write(regions["prompt"] + first * stride, to_bytes(tiled(own, dot)))

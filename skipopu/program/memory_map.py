@@ -99,8 +99,19 @@ def layer_matrices(
     return found
 
 
-def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, router: Router) -> MemoryMap:
-    """Lay out weights and a K/V cache of ``tokens``; raises SpecError where they do not fit the board."""
+def map_memory(
+    shape: ModelShape,
+    overlay: Overlay,
+    board: Board,
+    tokens: int,
+    router: Router,
+    rows: int | None = None,
+    scores: int = 0,
+) -> MemoryMap:
+    """Lay out weights, a K/V cache of ``tokens``, ``scores`` layers more, and ``rows`` slots, by default a token's.
+
+    Raises SpecError where they do not fit the board.
+    """
     d = shape.dimensions
     matrices = _matrices(shape, overlay, router.hidden if router.kind in WIDE_ROUTERS else 0)
     last = matrices[-1, "lm_head"]
@@ -110,10 +121,10 @@ def map_memory(shape: ModelShape, overlay: Overlay, board: Board, tokens: int, r
     if overlay.kv_buffer.map == "interleaved":
         share = math.ceil(vector // overlay.chunk_bytes / overlay.dma.hbm_ports) * overlay.chunk_bytes
         slots, stride = tokens, math.ceil(share / ADDRESS_UNIT) * ADDRESS_UNIT
-    _check_hbm(shape, overlay, board, offset, 2 * d.layers * slots * stride, tokens)
+    _check_hbm(shape, overlay, board, offset, 2 * (d.layers + scores) * slots * stride, tokens)
     columns = {key: matrix.columns for key, matrix in matrices.items()}
     constants, strides = map_constants(shape, overlay, router, columns), strides_of(shape, overlay)
-    ddr = map_ddr(shape, overlay, tokens, board, constants, strides)
+    ddr = map_ddr(shape, overlay, tokens, tokens if rows is None else rows, board, constants, strides)
     return MemoryMap(matrices, offset, slots, vector, stride, ddr, strides, constants)
 
 
@@ -121,9 +132,7 @@ def _matrices(shape: ModelShape, overlay: Overlay, router_hidden: int) -> dict[t
     """Layer by layer in streaming order, then the LM head; each begins at a page."""
     d, channels = shape.dimensions, Channels.of(shape, overlay)
     wanted = [
-        (layer, n, m)
-        for layer in range(d.layers)
-        for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()
+        (layer, n, m) for layer in range(d.layers) for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()
     ]
     wanted.append((-1, "lm_head", (d.hidden_size, d.vocabulary, overlay.datatypes.lm_head)))
     found: dict[tuple[int, str], Matrix] = {}
@@ -148,9 +157,7 @@ def _next_boundary(offset: int) -> int:
     return math.ceil(offset / BOUNDARY) * BOUNDARY
 
 
-def _check_hbm(
-    shape: ModelShape, overlay: Overlay, board: Board, weights: int, cache: int, tokens: int
-) -> None:
+def _check_hbm(shape: ModelShape, overlay: Overlay, board: Board, weights: int, cache: int, tokens: int) -> None:
     ports, room = overlay.dma.hbm_ports, board.hbm.capacity_bytes
     if weights > room:
         raise SpecError(

@@ -2,41 +2,58 @@
 
 from collections.abc import Iterator
 
+from skipopu.program.block import Block
 from skipopu.program.blocking import Places, heads_of_pass
 from skipopu.program.decode import emit_context, emit_ffn_input, emit_head, emit_projection, emit_scores
 from skipopu.program.emitter import Emitter, Held
+from skipopu.program.gathering import Gathering, prefill_places
 from skipopu.program.isa import Post
 from skipopu.program.nonlinear import emit_norm
+from skipopu.program.row_blocks import in_layer
+from skipopu.program.scoring import Scoring
 from skipopu.spec.ledger import Part
+from skipopu.trace.logit_rows import logit_rows
 
-Block = tuple[int, int, int]  # first token, rows, most K/V rounds of any layer
 Columns = tuple[str, int, int, Held]  # a part of a weight matrix: name, first column, columns, its scales
 
 
 def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
-    """Emit a prefill step: embeddings to DDR4, layers block by block, then the last row's logits."""
-    e.b.step, e.b.layer, e.b.part, e.decode = step, -1, Part.OUTSIDE, False
-    t, stride = e.c.tiles, e.c.memory.strides.row
-    for first, rows, _ in blocks:
-        e.b.first_row = first
-        e.places = _places(e, "embedding").add("x", rows * t.x)
-        e.load("prompt", first * stride, "x", e.places["x"], rows, t.x)
-        e.store("x", first * stride, "x", e.places["x"], rows, t.x)
+    """Emit a step of many tokens: embeddings to DDR4, layers block by block, then the last row's logits."""
+    e.b.step, e.decode = step, False
+    homes = {block.number: block for block in blocks}
+    rows, scoring, last = Gathering(e), Scoring(e, step, homes), blocks[-1]
     for layer in range(e.c.shape.dimensions.layers):
-        for block in blocks:
-            e.b.layer, e.b.first_row = layer, block[0]
-            _attention(e, block)
-            _ffn(e, block)
-    _last_row(e, blocks[-1][1])
+        scoring.before(layer)
+        here = [homes[p] for p in in_layer(e.c.passes, list(homes), layer)]
+        for block in here:
+            if not e.c.passes.present[block.number, :layer].any():
+                rows.bring(block)
+        scoring.within(layer)
+        for block in here:
+            _layer(e, block, layer)
+        scoring.after(layer)
+        last = here[-1] if here else last
+    if logit_rows(e.c.trace)[step]:
+        _last_row(e, last)
+
+
+def _layer(e: Emitter, block: Block, layer: int) -> None:
+    e.b.layer, e.b.first_row, e.block = layer, block.first, block.number
+    _attention(e, block)
+    _ffn(e, block)
 
 
 def _places(e: Emitter, what: str) -> Places:
-    return Places(e.c.overlay, f"prefill {what} of {e.c.trace.tokens} tokens")
+    return prefill_places(e, what)
 
 
-def _last_row(e: Emitter, rows: int) -> None:
+def _last_row(e: Emitter, block: Block) -> None:
     """Logits of the last row: its tiles, a block apart in the global buffer, come together by way of DDR4."""
-    t, stride = e.c.tiles, e.c.memory.strides.last
+    t, stride, rows = e.c.tiles, e.c.memory.strides.last, block.rows
+    if e.b.part != Part.FFN:  # which leaves the rows there
+        e.b.first_row, e.block = block.first, block.number
+        e.places = _places(e, "last row").add("x", rows * t.x)
+        e.load("x", block.first * e.c.memory.strides.row, "x", e.places["x"], rows, t.x)
     e.b.layer, e.b.part = -1, Part.OUTSIDE
     for tile in range(t.x):
         e.store("last", tile * stride, "x", e.places["x"] + tile * rows + rows - 1, 1, 1)
@@ -48,25 +65,23 @@ def _last_row(e: Emitter, rows: int) -> None:
     emit_head(e, "x", e.places["x"])
 
 
-def _load_and_route(e: Emitter, block: Block, norm: str) -> None:
-    """Load X once: the router and fused statistics take each tile as it passes (Algorithm 1, step 1)."""
-    first, rows, _ = block
-    at = first * e.c.memory.strides.row
-    load = e.load("x", at, "x", e.places["x"], rows, e.c.tiles.x, stream=int(e.fused))
-    e.route(norm, "x", e.places["x"], rows, stream_from=load if e.fused else -1)
-
-
 def _attention(e: Emitter, block: Block) -> None:
-    first, rows, _ = block
+    """Attention of a block; keys and values alone where none of its rows ask (visual tokens that are only seen)."""
+    asks, seen = (e.c.runs(kind, block.number, e.b.layer) for kind in ("q", "kv"))
+    if not asks and not seen:
+        return
+    first, rows = block.first, block.rows
     t, shared, tiles = e.c.tiles, max(e.c.tiles.kv, e.c.tiles.q), _pair_tiles(e)
     places = _places(e, "projections").add("x", rows * t.x).add("kq", rows * shared).add("v", rows * t.kv)
     e.places = places.add("router", rows * t.router)
     e.rotary(first, rows)
     e.b.part = Part.ROUTER
-    _load_and_route(e, block, "attention")
+    e.load_and_route(block, "attention")
     gate = e.gate("attention", e.b.layer)
     parts = e.projections("k", "v", "q", "o")
-    output = _project(e, block, gate, parts)
+    output = _project(e, block, gate, parts, asks, seen)
+    if not asks:
+        return
     _pairs(e, block, gate)
     e.places = _places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
     e.b.part = Part.OUTPUT
@@ -76,17 +91,21 @@ def _attention(e: Emitter, block: Block) -> None:
     _residual(e, block, gate, [output, *parts], "o")
 
 
-def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Columns]) -> Columns:
+def _project(
+    e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Columns], asks: bool, seen: bool
+) -> Columns:
     """K and V to the cache, Q to DDR4; returns the first part of the output projection, already loaded."""
-    rows = block[1]
+    rows = block.rows
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
     place = {"k": "kq", "v": "v", "q": "kq"}
     emit_norm(e, Part.NORM, kv_gate, "x", "x", rows)
     normalize = int(e.fused)
     for part in parts:
         name, start, count, held = part
-        if name == "o":
+        if name == "o" or (name == "q" and not asks):
             return part
+        if name != "q" and not seen:
+            continue
         emit_projection(
             e,
             name,
@@ -109,7 +128,7 @@ def _project(e: Emitter, block: Block, gate: dict[str, int], parts: Iterator[Col
 
 def _store_queries(e: Emitter, block: Block, gate: dict[str, int]) -> None:
     """Pair by pair, as they come back: the rows of each begin in a slot of its own, however many execute."""
-    first, rows, _ = block
+    first, rows = block.first, block.rows
     for pair in range(e.pairs):
         source = e.places["kq"] + pair * rows * _pair_tiles(e)
         e.store(
@@ -119,7 +138,7 @@ def _store_queries(e: Emitter, block: Block, gate: dict[str, int]) -> None:
 
 def _pairs(e: Emitter, block: Block, gate: dict[str, int]) -> None:
     """Head pairs, two in flight: the next pair's scores are made while this pair's come back from DDR4."""
-    _, rows, rounds = block
+    rows, rounds = block.rows, block.rounds
     heads, head = heads_of_pass(e.c.shape), e.c.tiles.head
     places = _places(e, "attention")
     for parity in (0, 1):
@@ -139,27 +158,26 @@ def _pair_tiles(e: Emitter) -> int:
 
 
 def _pair_scores(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> None:
-    first, rows, _ = block
+    first, rows = block.first, block.rows
     heads, parity = heads_of_pass(e.c.shape), pair & 1
     q, scores = f"q{parity}", f"scores{parity}"
     e.load(("q", pair), e.pair_slot(first, rows, pair), q, e.places[q], rows, _pair_tiles(e), compact=1, **gate)
-    emit_scores(e, first + rows, gate, pair, 1, q, scores, rows)
-    e.store(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
+    emit_scores(e, e.visible, gate, pair, 1, q, scores, rows)
+    e.store(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=e.visible, **gate)
 
 
 def _pair_context(e: Emitter, block: Block, gate: dict[str, int], pair: int) -> None:
-    first, rows, _ = block
+    first, rows = block.first, block.rows
     heads, parity = heads_of_pass(e.c.shape), pair & 1
     scores, o = f"scores{parity}", f"o{parity}"
-    e.load(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=first + rows, **gate)
-    emit_context(e, first + rows, gate, pair, 1, scores, o, rows)
+    e.load(scores, 0, scores, e.places[scores], rows, heads, compact=1, tokens=e.visible, **gate)
+    emit_context(e, e.visible, gate, pair, 1, scores, o, rows)
     e.store(("o", pair), e.pair_slot(first, rows, pair), o, e.places[o], rows, _pair_tiles(e), compact=1, **gate)
 
 
 def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Columns], source: str) -> None:
     """Multiply place ``source`` with a matrix, add X, and write X back; X is read again from DDR4."""
-    first, rows, _ = block
-    x, at = e.places["x"], first * e.c.memory.strides.row
+    rows, x, at = block.rows, e.places["x"], block.first * e.c.memory.strides.row
     e.load("x", at, "x", x, rows, e.c.tiles.x, **gate)
     for name, start, count, held in parts:
         e.matmul(
@@ -171,11 +189,13 @@ def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Column
 
 
 def _ffn(e: Emitter, block: Block) -> None:
-    rows, t = block[1], e.c.tiles
+    if not e.c.runs("ffn", block.number, e.b.layer):
+        return
+    rows, t = block.rows, e.c.tiles
     places = _places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
     e.places = places.add("router", rows * t.router)
     e.b.part = Part.FFN
-    _load_and_route(e, block, "ffn")
+    e.load_and_route(block, "ffn")
     gate = e.gate("ffn", e.b.layer)
     emit_ffn_input(e, gate, "x", "x", "h", rows)
     _residual(e, block, gate, list(e.projections("down")), "h")

@@ -64,4 +64,4 @@ def newest_token(reads: "KvReads", step: int) -> int:
     """Number of the last token of the pass that has number ``step`` in its phase."""
     passes = reads.context.passes
     index = passes_of(reads.context, reads.figures["phase"])[step]
-    return int(passes.first[index] + passes.rows[index]) - 1
+    return int(passes.tokens[passes.first[index] + passes.rows[index] - 1])

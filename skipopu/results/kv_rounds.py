@@ -55,14 +55,14 @@ class LayerRounds:
 
 def rounds_of(context: Context, index: int, layers: Sequence[int]) -> list[LayerRounds]:
     """Return the schedules of ``layers`` in pass ``index`` of the context."""
-    c = new_schedule(context.trace.tokens, context.limits)
+    c = new_schedule(context.placement.source.shape[1], context.limits)
     ran, passes = executed_layers(context)[index], context.passes
-    decode, tokens = bool(passes.decode[index]), int(passes.first[index] + passes.rows[index])
+    decode, shown, seen = bool(passes.decode[index]), passes.shown[index], passes.seen()[index]
     found, valid, buffered = [], False, context.limits.capacity > 0
     for layer in range(max(layers) + 1):
         rounds: tuple[tuple[Entry, ...], ...] = ()
         if ran[layer]:
-            schedule(context.limits, context.placement, layer, tokens, valid, decode, c)
+            schedule(context.limits, context.placement, layer, int(seen[layer]), valid, decode, c, int(shown[layer]))
             rounds = tuple(_rounds(context, c, layer))
             if decode:
                 commit(c)

@@ -15,8 +15,10 @@ from skipopu.trace import (
     Event,
     EventKind,
     Header,
+    LayerShape,
     Provenance,
     Router,
+    ScoreOp,
     StepPhase,
     Steps,
     Trace,
@@ -55,20 +57,31 @@ def test_a_plain_trace_is_taken() -> None:
 
 NOT_TAKEN: list[tuple[Callable[[], Trace], str]] = [
     (
-        lambda: plain([StepPhase.READ], [TOKENS]),
-        "trace step 0: phase read; the compiler takes prefill and decode",
+        lambda: plain([StepPhase.ENCODE], [TOKENS]),
+        "trace step 0: phase encode; the compiler takes steps whose rows see older ones only",
     ),
     (
         lambda: plain([StepPhase.PREFILL, StepPhase.DECODE], [4, 2]),
         "trace step 1: decode of 2 tokens; expected 1, the batch size",
     ),
     (
-        lambda: plain([StepPhase.PREFILL] * 2, [3, 3], cache=[0, 1], caches=(Cache(0), Cache(1))),
-        "trace: several K/V caches; the compiler takes one",
+        lambda: plain([StepPhase.PREFILL], [TOKENS], logit_rows=np.asarray([3])),
+        "trace: logits of 3 rows of a step; the compiler takes one or none",
+    ),
+    (
+        lambda: plain(
+            [StepPhase.PREFILL] * 2, [3, 3], cache=[0, 1], caches=(Cache(0), Cache(1)), kv_policy="reuse_last"
+        ),
+        "trace: kv_policy = reuse_last and several K/V caches; the compiler takes one of them",
     ),
     (
         lambda: plain([StepPhase.PREFILL], [TOKENS], events=[Event(EventKind.DECISION_OP, 0, outcome=1)]),
-        "trace: event decision_op; the compiler takes traces without events",
+        "trace: event decision_op; the compiler takes insert, prune, exit, early_exit, kv_pop, prefix_reuse, score_op",
+    ),
+    (
+        lambda: plain([StepPhase.PREFILL], [TOKENS], events=[search()]),
+        "trace: event score_op at step 0: vocabulary_cosine of 6 rows; the compiler takes last_token_attention,"
+        " influence of 1",
     ),
     (
         lambda: plain(
@@ -77,14 +90,19 @@ NOT_TAKEN: list[tuple[Callable[[], Trace], str]] = [
         "trace: array 'experts' changes what is executed; the compiler takes row masks only",
     ),
     (
-        lambda: trace(family="dllm50", layers=4, router_hidden=16),
-        "trace: one router for both modules of a layer; the compiler takes a router a module",
+        lambda: plain([StepPhase.PREFILL], [TOKENS], layer_shapes=(LayerShape(1, intermediate_size=32),)),
+        "trace: layer 1 has a shape of its own; the compiler takes layers without attention"
+        " (attention_heads = kv_heads = 0) or FFN (intermediate_size = 0), and else one shape for all",
     ),
     (
         lambda: trace(family="wide50", router_hidden=8, ffn_group_size=16),
         "trace: array 'ffn_groups' changes what is executed; the compiler takes row masks only",
     ),
 ]
+
+
+def search() -> Event:
+    return Event(EventKind.SCORE_OP, 0, layer=0, op=ScoreOp.VOCABULARY_COSINE, rows=6, keys=50)
 
 
 @pytest.mark.parametrize(("of", "text"), NOT_TAKEN)

@@ -41,7 +41,7 @@ def beat_lost(tick: Kernel) -> Kernel:
 
 
 def cycle_without_a_cause(account: Kernel) -> Kernel:
-    return lambda m: None if m.total.now == 500 else account(m)
+    return lambda m, cycles: None if m.total.now == 500 else account(m, cycles)
 
 
 def signal_lost(retire: Kernel) -> Kernel:
