@@ -19,7 +19,7 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "minireranker": ("band_first=3", "band_last=5", "exit_layer=7"),
     "static": ("kind=block", "sparsity=0.4"),
     "wait_k": ("words_per_second=100000",),
-    "tays": (),
+    "tays": ("system_tokens=3", "groups=3", "tokens_per_frame=4", "frames_per_second=100000"),
     "rollouts": (),
     "latent_reasoning": (),
 }

@@ -69,6 +69,8 @@ def test_a_refresh_can_move_a_short_run_by_more_than_the_tolerance() -> None:
     knobs: dict[str, Any] = {"seed": 975, "kv_policy": "reuse_last", "ffn_input": "post_attention"}
     traces = [skipping(shape(layers=4), 10, 0, skip, **knobs) for skip in (0.4873, 0.4972)]
     assert sum((traces[0].rows(kind) != traces[1].rows(kind)).sum() for kind in ("q", "ffn")) == 1
+    rounds = [int(compile_trace(trace, TINY, BOARD).context.demand.rounds.sum()) for trace in traces]
+    assert rounds == [45, 53]
     less, more = (run(trace).core_cycles for trace in traces)
     assert PHASE_EFFECTS < more / less < 1.02
     less, more = (run(trace, TINY, RARE_REFRESH).core_cycles for trace in traces)
