@@ -43,7 +43,8 @@ class Scoring:
             block = self._blocks[number]
             self._project(score, block, score.vectors, block.rows * self._e.c.tiles.kv)
             self._e.b.layer = score.number
-            self._e.append_kv(0, "rows", self._e.places["rows"], block.rows, {})
+            for value in (0, 1):  # a layer of the cache goes on to its next slots once it has both
+                self._e.append_kv(value, "rows", self._e.places["rows"], block.rows, {})
 
     def _query(self, score: ScoreLayer) -> None:
         block = self._blocks[weighing_block(self._e.c.passes, score)]

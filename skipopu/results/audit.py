@@ -12,6 +12,7 @@ import numpy as np
 from skipopu.results.audit_retire import retired_once, retirement
 from skipopu.results.check import Check, at_most, equal
 from skipopu.results.spans import decode_span, phase_cycles
+from skipopu.results.streaming_audit import streaming_checks
 from skipopu.sim.run import Run
 from skipopu.spec.ledger import Block, Phase, Traffic
 from skipopu.spec.overlay import DDR_BEAT_BYTES, FP16_BYTES, HBM_BEAT_BYTES
@@ -41,6 +42,7 @@ def audit(run: Run, trace: "Trace", overlay: "Overlay") -> list[Check]:
         *_kv(run, trace, overlay),
         *_windows(run),
         *_beats(run),
+        *streaming_checks(run, trace, overlay),
     ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skipopu.results.figure import words
-from skipopu.results.quantity import quantity
+from skipopu.results.quantity import number, quantity
 from skipopu.results.record import Record
 from skipopu.results.spans import phase_cycles
 from skipopu.spec.ledger import Block, Cause, Phase
@@ -81,6 +81,22 @@ def kv_storage(record: Record) -> str:
         f"KV policy {words(policy)}: the cache takes {kv['saving']:.1%} less than a dense one. In decode"
         f" {hbm} of K/V came from HBM and {buffer} from the invariance buffer, together"
         f" {quantity(kv['effective_bandwidth'], 'B/s')} while streaming."
+    )
+
+
+def streaming(record: Record) -> str:
+    """Say how far the target is behind the source, and what the phases of a streaming run are."""
+    s = record.summary["streaming"]
+    first, ideal = s["first_word"], s["without_computation"]
+    return (
+        f"{s['source_words']:,} source words come at {number(s['source_words_per_second'])} a second;"
+        f" {s['target_words']:,} target words are written. The first is done"
+        f" {quantity(first['since_first_source_word'], 's')} after the source's first word was there, and"
+        f" {quantity(first['since_awaited_source_word'], 's')} after the one that the policy waits for. The target lags"
+        f" {number(s['al_words'])} words (AL) by policy, which is {quantity(ideal['al_seconds'], 's')} at this rate;"
+        f" with the computation it lags {quantity(s['al_seconds'], 's')}. In {s['input_late']:.1%} of the cycles all"
+        " that was there had been done, and the input of the next step was late. Reads count as prefill and writes as"
+        " decode; where bars or curves are cut in two, the cut is the end of the last read."
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from skipopu.results.aligned import aligned
 from skipopu.results.quantity import number, scale, times
+from skipopu.results.streaming import SECTION
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,11 +74,27 @@ FIGURES: tuple[tuple[str, str, int, Callable[[Summary], float]], ...] = (
     ("KV read from the invariance buffer", "B", 0, lambda s: s["kv"]["buffer_bytes_read"]),
     ("KV bandwidth while streaming", "B/s", 1, lambda s: s["kv"]["effective_bandwidth"]),
 )
+STREAMING: tuple[tuple[str, str, int, Callable[[Summary], float]], ...] = (
+    ("source rate", "words/s", 0, lambda s: s["source_words_per_second"]),
+    ("first word since the source's first", "s", -1, lambda s: s["first_word"]["since_first_source_word"]),
+    ("first word since the one waited for", "s", -1, lambda s: s["first_word"]["since_awaited_source_word"]),
+    ("AL of the policy", "words", -1, lambda s: s["al_words"]),
+    ("LAAL of the policy", "words", -1, lambda s: s["laal_words"]),
+    ("AL without computation", "s", -1, lambda s: s["without_computation"]["al_seconds"]),
+    ("LAAL without computation", "s", -1, lambda s: s["without_computation"]["laal_seconds"]),
+    ("AL on the simulated clock", "s", -1, lambda s: s["al_seconds"]),
+    ("LAAL on the simulated clock", "s", -1, lambda s: s["laal_seconds"]),
+    ("idle because input was late", "%", 0, lambda s: s["input_late"]),
+)
 
 
 def compare(summaries: Sequence[Summary]) -> list[Row]:
-    """Return the headline figures of every summary in ``summaries``."""
-    return [Row(label, unit, better, tuple(map(get, summaries))) for label, unit, better, get in FIGURES]
+    """Return the headline figures of every summary in ``summaries``, and those of streaming where all have them."""
+    rows = [Row(label, unit, better, tuple(map(get, summaries))) for label, unit, better, get in FIGURES]
+    if not all(SECTION in summary for summary in summaries):
+        return rows
+    lags = [summary[SECTION] for summary in summaries]
+    return [*rows, *(Row(label, unit, better, tuple(map(get, lags))) for label, unit, better, get in STREAMING)]
 
 
 def title(summary: Summary) -> str:

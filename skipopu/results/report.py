@@ -12,6 +12,7 @@ from skipopu.results.page import figure, folded, note, page, section, table, til
 from skipopu.results.published import Beside, beside
 from skipopu.results.quantity import number, quantity, times
 from skipopu.results.record import Record
+from skipopu.results.streaming import SECTION
 
 
 def report(record: Record) -> str:
@@ -23,6 +24,8 @@ def report(record: Record) -> str:
 def _body(record: Record, name: str) -> Iterator[str]:
     yield _opening(record, name)
     yield _headline(record)
+    if SECTION in record.summary:
+        yield section("Behind the source", note(captions.streaming(record)))
     found = beside(record)
     if found:
         yield _published(found)

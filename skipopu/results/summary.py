@@ -15,6 +15,9 @@ Seconds are core cycles divided by the core clock. Bandwidths are bytes a second
 - ``pe_array``: ``utilization`` = multiply-accumulates done (padding not counted) / (peak × cycles).
 - ``ledger``: cycles of each block by cause; the causes of a block sum to ``core_cycles``.
 - ``skip``: what the trace skipped; ``parameter`` weighs modules by their weights, ``module`` does not.
+- ``streaming``: lags behind the source, see `skipopu.results.streaming`; of streaming traces alone. There reads and
+  writes take turns: ``prefill`` has the cycles of all reads, ``decode`` those of all writes, neither has late input,
+  and only the ``ledger`` of each is cut where the last read ends.
 
 A ratio over nothing (no decode steps, say) is 0.
 """
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from skipopu.results.audit import DDR, HBM, audit
 from skipopu.results.spans import phase_cycles
+from skipopu.results.streaming import SECTION, reading_and_writing, streaming, streams
 from skipopu.sim.run import Ints, Run
 from skipopu.spec.ledger import Block, Cause, Phase, Traffic
 
@@ -42,7 +46,9 @@ def summary(run: Run, trace: "Trace", overlay: "Overlay", board: "Board") -> dic
     facts = trace.summary()
     tokens = (int(facts["prompt_tokens"]), int(facts["decode_tokens"]))
     checks = audit(run, trace, overlay)
-    prefill, decode = (_phase(run, overlay, phase, tokens[phase]) for phase in Phase)
+    streamed = streams(trace)
+    cycles = reading_and_writing(run, trace, overlay) if streamed else phase_cycles(run)
+    prefill, decode = (_phase(run, overlay, phase, tokens[phase], cycles[phase]) for phase in Phase)
     decode["tokens_per_second"] = ratio(tokens[1], decode["seconds"])
     return {
         "schema": SCHEMA,
@@ -58,6 +64,7 @@ def summary(run: Run, trace: "Trace", overlay: "Overlay", board: "Board") -> dic
         "tokens_per_second": ratio(tokens[1], run.core_cycles / hz),
         **_work(run.traffic.sum(axis=0), int(run.macs.sum()), overlay, run.core_cycles),
         "kv": _kv(run, overlay),
+        **({SECTION: streaming(run, trace, overlay)} if streamed else {}),
         "dram": {memory: dict(counts) for memory, counts in sorted(run.dram.items())},
         "instructions": len(run.retired.opcode),
         "skip": {name.removesuffix("_skip"): float(facts[name]) for name in SKIPS if name in facts},
@@ -83,8 +90,7 @@ def _trace(trace: "Trace", tokens: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _phase(run: Run, overlay: "Overlay", phase: Phase, tokens: int) -> dict[str, Any]:
-    cycles = phase_cycles(run)[phase]
+def _phase(run: Run, overlay: "Overlay", phase: Phase, tokens: int, cycles: int) -> dict[str, Any]:
     return {
         "tokens": tokens,
         "core_cycles": cycles,

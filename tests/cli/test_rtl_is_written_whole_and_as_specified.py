@@ -116,7 +116,9 @@ def test_an_earlier_output_is_replaced_whole(skipopu: Any, tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["rtl"]
 
 
-@pytest.mark.parametrize("units", [(), ("--set", "npe.layer_norm=true", "--set", "npe.gelu=true")])
+@pytest.mark.parametrize(
+    "units", [(), pytest.param(("--set", "npe.layer_norm=true", "--set", "npe.gelu=true"), marks=pytest.mark.slow)]
+)
 def test_the_npe_has_the_lanes_units_and_memories_of_the_specification(
     skipopu: Any, tmp_path: Path, units: tuple[str, ...]
 ) -> None:
@@ -167,7 +169,7 @@ def test_synthesis_stands_beside_the_model(
     skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, status: int
 ) -> None:
     cells = {"column_pair": Cells({"LUT6": 5000, "FDRE": 1234, "DSP48E2": slices}, {})}
-    monkeypatch.setattr("skipopu.hdl.synthesis.synthesise", lambda texts, top: cells)
+    monkeypatch.setattr("skipopu.hdl.synthesis.synthesise", lambda texts, progress=None: cells)
     said = skipopu("rtl", "pe_array", "--synth", "-o", tmp_path / "rtl")
     assert said.status == status
     if status == 0:
@@ -200,7 +202,10 @@ def test_verilator_finds_no_error(skipopu: Any, tmp_path: Path, block: str) -> N
     assert (done.returncode, "%Error" in done.stderr) == (0, False), done.stderr
 
 
-@pytest.mark.parametrize("settings", [(), ("dma.hbm_ports=3", "kv_buffer.ports=1", "dma.weight_chunks=9")])
+@pytest.mark.parametrize(
+    "settings",
+    [(), pytest.param(("dma.hbm_ports=3", "kv_buffer.ports=1", "dma.weight_chunks=9"), marks=pytest.mark.slow)],
+)
 def test_the_memory_system_has_the_memories_of_the_specification(
     skipopu: Any, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:

@@ -18,7 +18,7 @@ CLOSE = 1.25  # between what a tool makes and a count without one
 def pair(name: str) -> tuple[Overlay, dict[str, Cells]]:
     overlay = Overlay.load(name)
     block = ColumnPair(pe_array=overlay.pe_array, psum=overlay.psum, primitive=True)
-    return overlay, synthesise(emit(block), block.module)
+    return overlay, synthesise(emit(block))
 
 
 def check(name: str) -> None:
@@ -53,7 +53,7 @@ def test_delay_lines_of_three_cycles_are_shift_registers() -> None:
 @pytest.mark.slow
 def test_the_dsp_tree_takes_a_slice_an_addition_of_both_columns() -> None:
     block = AccumulationTree(length=16, addend_bits=16, tree_stages=2, kind="dsp", primitive=True)
-    found = total(synthesise(emit(block), block.module), block.module)
+    found = total(synthesise(emit(block)), block.module)
     assert (found.counts["DSP48E2"], found.estimate.lut, found.estimate.ff) == (15, 0, 0)
 
 
@@ -70,4 +70,4 @@ def test_cells_are_multiplied_out() -> None:
 
 def test_what_yosys_refuses_is_told() -> None:
     with pytest.raises(SynthesisError, match=r"yosys failed: .*syntax error"):
-        synthesise({"a": "module a(; endmodule"}, "a")
+        synthesise({"a": "module a(; endmodule"})

@@ -4,9 +4,11 @@ import math
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from skipopu.hdl import netlist_kept, netlist_reader, synthesis_cache
 from skipopu.hdl.alignment import Alignment
 from skipopu.hdl.column_pair import ColumnPair
 from skipopu.hdl.float_adder import FloatAdder
@@ -34,6 +36,8 @@ WIDE = (
 )  # fmt: skip
 SHARED = ("pe_array.tree=dsp", "pe_array.tree_stages=2")  # some additions in the cycle of the one before
 VARIANTS = {"tiny": (), "long": LONG, "wide": WIDE, "shared": SHARED}
+SLOW = ("long", "wide")
+CASES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in VARIANTS]
 SLICE = "dsp48e2"
 
 
@@ -58,7 +62,7 @@ def slices(overlay: Overlay) -> int:
 
 
 @pytest.mark.parametrize("primitive", [False, True])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CASES)
 def test_dsp_slices(variant: str, primitive: bool) -> None:
     overlay, _, found = array(variant, primitive)
     placed = sum(count for name, count in found.instances.items() if name.startswith(SLICE))
@@ -67,7 +71,7 @@ def test_dsp_slices(variant: str, primitive: bool) -> None:
 
 
 @pytest.mark.parametrize("primitive", [False, True])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CASES)
 def test_multipliers(variant: str, primitive: bool) -> None:
     overlay, modules, found = array(variant, primitive)
     pes = overlay.pe_array.columns // 2 * overlay.pe_array.dot_length
@@ -77,7 +81,7 @@ def test_multipliers(variant: str, primitive: bool) -> None:
     assert found.operators["*"] == resources.multipliers(overlay, primitive=primitive)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CASES)
 def test_port_widths(variant: str) -> None:
     overlay, modules, _ = array(variant)
     number = {"fp32": 32, "fp16": 16}[overlay.psum.format]
@@ -104,7 +108,7 @@ def test_port_widths(variant: str) -> None:
     assert {port.name for port in ports if port.direction == "out"} == outputs
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CASES)
 def test_every_module_has_the_registers_of_the_resource_model(variant: str) -> None:
     overlay, modules, found = array(variant)
     model = {module.name: module for module in resources.modules(overlay)}
@@ -115,7 +119,7 @@ def test_every_module_has_the_registers_of_the_resource_model(variant: str) -> N
     assert {name: module.count for name, module in model.items()} == {name: found.instances[name] for name in model}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", CASES)
 def test_memory_bits(variant: str) -> None:
     overlay, _, found = array(variant)
     entry = overlay.pe_array.columns * {"fp32": 32, "fp16": 16}[overlay.psum.format]
@@ -123,6 +127,7 @@ def test_memory_bits(variant: str) -> None:
     assert found.memory_bits == 2 * overlay.psum.entries * entry + overlay.ifm.rows * row
 
 
+@pytest.mark.slow
 def test_a_64_long_pair_of_columns() -> None:
     overlay = Overlay.load("skipopu-u280")
     modules = read_netlist(emit(ColumnPair(pe_array=overlay.pe_array, psum=overlay.psum)))
@@ -269,14 +274,26 @@ def test_facts_of_a_small_module() -> None:
 def test_memories_are_told_by_how_they_are_read() -> None:
     """A read whose address is kept is late, as in block RAM; one without a clock edge is immediate; filling is none."""
     found = read_netlist({"memories": MEMORIES})["memories"].memories
-    facts = {name: (m.words, m.bits, m.read_ports, m.immediate, m.style) for name, m in found.items()}
-    assert facts == {"late": (16, 32, 1, 0, "ultra"), "now": (16, 32, 1, 1, "")}
+    facts = {name: (m.words, m.bits, m.read_ports, m.immediate, m.addressed, m.style) for name, m in found.items()}
+    assert facts == {"late": (16, 32, 1, 0, 1, "ultra"), "now": (16, 32, 1, 1, 0, "")}
 
 
 def test_products_have_the_widths_of_their_factors() -> None:
     """Signs are not counted, and a constant factor is none; a word of a memory is as wide as the memory."""
     found = read_netlist({"memories": MEMORIES})["memories"].multipliers
     assert sorted(found) == [(9, 8), (32, 32)]
+
+
+def test_what_was_read_is_kept_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(synthesis_cache, "directory", lambda: tmp_path)
+    texts = {"small": SMALL, "memories": MEMORIES}
+    netlist_kept.read_module.cache_clear()
+    first = read_netlist(texts)
+    netlist_kept.read_module.cache_clear()
+    monkeypatch.setattr(netlist_reader, "read_module", lambda name, text: pytest.fail("read again"))
+    told: list[tuple[int, int]] = []
+    assert read_netlist(texts, lambda done, of: told.append((done, of))) == first
+    assert told == [(1, 2), (2, 2)]
 
 
 def test_the_hierarchy_is_multiplied_out() -> None:
