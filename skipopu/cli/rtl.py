@@ -1,13 +1,15 @@
 """`skipopu rtl`: a block's Verilog to take away, checked against the specification."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from skipopu.cli.options import BOARD, BoardName, OverlayName, Settings
-from skipopu.cli.terminal import columns, say
+from skipopu.cli.terminal import columns, progress, say
 from skipopu.spec.error import SpecError
 
 if TYPE_CHECKING:
@@ -67,15 +69,26 @@ def _made(block: str, overlay: "Overlay", board: "Board", primitive: bool, out: 
 
     listed = out / f"{block}.f"
     check_place(out, names_of_files(block, listed.read_text(encoding="utf-8") if listed.is_file() else None))
-    return package(block, overlay, board, digest(leaves(overlay.provenance)), primitive=primitive)
+    sha256 = digest(leaves(overlay.provenance))
+    with _failing_synthesis(), progress("Verilog, modules read") as bar:
+        return package(block, overlay, board, sha256, primitive=primitive, progress=bar)
 
 
 def _synthesised(made: "Package") -> "Package":
+    """Add what yosys makes of it, module by module."""
     from skipopu.hdl.package import with_synthesis
-    from skipopu.hdl.synthesis import SynthesisError
+
+    with _failing_synthesis(), progress("synthesis, modules") as bar:
+        return with_synthesis(made, bar)
+
+
+@contextmanager
+def _failing_synthesis() -> Iterator[None]:
+    """Yosys that fails is a failed check."""
+    from skipopu.hdl.yosys import SynthesisError
 
     try:
-        return with_synthesis(made)
+        yield
     except SynthesisError as error:
         _fail(str(error))
 
@@ -139,21 +152,18 @@ def _show_array(made: "Package") -> None:
 def _show_overlay(made: "Package") -> None:
     """Resources block by block, estimated and, where it was asked for, synthesised."""
     from skipopu.hdl.package_parts import parts, synthesised_parts
-    from skipopu.hdl.package_resources import CELLS, rows_of_parts
+    from skipopu.hdl.package_resources import CELLS, COMPARED, does_not_fit, rows_compared, rows_of_parts
 
     head = ("", *CELLS, "how")
+    say(f"in per cent of {made.board.name}; LUT is an estimate, all else counted in the Verilog; before placement")
     say(columns([head, *rows_of_parts(made, parts(made))]) + "\n")
     if made.synthesis is not None:
         say(columns([head, *rows_of_parts(made, synthesised_parts(made))]) + "\n")
-    _say_what_does_not_fit(made)
-
-
-def _say_what_does_not_fit(made: "Package") -> None:
-    from skipopu.hdl.package_facts import share
-    from skipopu.hdl.package_parts import parts
-
-    if over := [name for name, percent in share(made, parts(made)[-1].cells).items() if percent > WHOLE]:
-        say(f"does not fit on {made.board.name} by this estimate: {', '.join(over)}\n")
+        say("the estimate beside yosys")
+        say(columns([("", *COMPARED), *rows_compared(made)]) + "\n")
+    over = does_not_fit(made)
+    say(f"does not fit on {made.board.name} by this estimate: {', '.join(over)}\n" if over else
+        f"fits on {made.board.name} by this estimate\n")  # fmt: skip
 
 
 def _modules(made: "Package") -> list[tuple[str, ...]]:

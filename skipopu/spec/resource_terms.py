@@ -8,6 +8,7 @@ SRL_LENGTH = 32  # of one LUT (SRLC32E)
 URAM_WORDS, URAM_BITS = 4096, 72  # a URAM288 has this one shape (UG573)
 LUT_RAMS = ((32, 14), (64, 7))  # words × bits of eight LUTs with a write and a read port: RAM32M16, RAM64M8 (UG574)
 SLICE_LUTS = 8
+SHALLOW_WORDS = 64  # of the deepest of them: a memory no deeper is LUTs, for block RAM is 512 deep at its widest
 FACTORS = (26, 17)  # bits of the factors of a DSP48E2, signs not counted (UG579: 27 × 18)
 RAM_SHAPES = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))  # words × bits
 

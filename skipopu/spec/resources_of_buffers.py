@@ -6,19 +6,9 @@ from skipopu.spec.ker_shape import LOGITS, ker_shape
 from skipopu.spec.number_format import COLUMNS_PER_DSP as PAIR
 from skipopu.spec.number_format import FORMATS
 from skipopu.spec.overlay import BITS, BLOCK_RAM_READ, Overlay
-from skipopu.spec.resource_terms import (
-    Logic,
-    Module,
-    Registers,
-    add,
-    bits_for,
-    block_rams,
-    compare,
-    multiplex,
-    select,
-    shift,
-)
+from skipopu.spec.resource_terms import Logic, Module, Registers, add, bits_for, compare, multiplex, select, shift
 from skipopu.spec.resources_of_columns import EXPONENT, OPERAND, fp16_flags
+from skipopu.spec.resources_of_memories import memory_cells
 
 HALVES = 2
 ROW, TILE = 13, 16  # bits of the loop counters: rows of a tile; tiles and column blocks
@@ -130,6 +120,7 @@ def _ker_bank(overlay: Overlay) -> Module:
 
 def _ifm(overlay: Overlay) -> Module:
     rows, bits = overlay.ifm.rows, 8 * overlay.tile_bytes * overlay.dataflow.packed_heads
+    tiles = memory_cells(rows, bits, late=1, immediate=0)
     registers = (
         _counter("rounds: taken, announced, all of them", TILE + 2),
         _counter("loop over rows, tiles and blocks", ROW + 2 * TILE + 1),
@@ -141,17 +132,19 @@ def _ifm(overlay: Overlay) -> Module:
         Logic("counts", 2 * add(bits_for(rows + 1)) + compare(bits_for(rows + 1))),
         Logic("places", 2 * (add(bits_for(rows)) + compare(bits_for(rows)))),
     )
-    return Module("ifm", 1, registers, logic, bram36=block_rams(rows, bits))
+    return Module("ifm", 1, registers, (*logic, Logic("row tiles", tiles.lut, tiles.ff)), bram36=tiles.bram36)
 
 
 def _psum_half(overlay: Overlay) -> Module:
     """Block RAM with separate ports does not show the word it is writing: a bypass does."""
     entries, bits = overlay.psum.entries, entry_bits(overlay)
+    cells = memory_cells(entries, bits, late=1, immediate=0)
     logic = (
         Logic("same entry written and read", compare(bits_for(entries))),
         Logic("entry being written", multiplex(bits), ff=bits + 1),
+        Logic("entries", cells.lut, cells.ff),
     )
-    return Module("psum_half", HALVES, logic=logic, bram36=block_rams(entries, bits))
+    return Module("psum_half", HALVES, logic=logic, bram36=cells.bram36)
 
 
 def _psum(overlay: Overlay) -> Module:

@@ -139,6 +139,23 @@ def test_what_was_counted_is_not_read_again(monkeypatch: pytest.MonkeyPatch, tmp
     assert synthesis_cache.kept("luts", "another text") is None
 
 
+PLACES = "module places(input clk, input rst, input [7:0] a,\n  output [7:0] q\n);\n  delays one ({});\nendmodule\n"
+
+
+@pytest.mark.parametrize("batch", [1, 10_000])
+def test_a_module_counts_the_same_whatever_is_read_beside_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, batch: int
+) -> None:
+    """Alone it sees the module below as a black box."""
+    monkeypatch.setattr(synthesis_cache, "directory", lambda: tmp_path)
+    monkeypatch.setattr(netlist_words, "BATCH", batch)
+    texts = {"delays": DELAYS, "places": PLACES.format(".clk(clk), .rst(rst), .a(a ^ {8{rst}}), .q(q)")}
+    told: list[tuple[int, int]] = []
+    found = read_luts(texts, lambda done, of: told.append((done, of)))
+    assert found == {"delays": Luts(logic=8, shift_registers=8, shifted=32), "places": Luts(logic=8)}
+    assert told == ([(1, 2), (2, 2)] if batch == 1 else [(2, 2)])
+
+
 def test_every_price_names_its_source() -> None:
     assert {price.confidence for price in PRICES} <= {"datasheet", "derived", "decision"}
     assert all(price.source and price.luts for price in PRICES)
