@@ -52,7 +52,7 @@ def test_an_earlier_result_survives(
     assert sorted(tmp_path.iterdir()) == [out, small_trace]
 
 
-@pytest.mark.parametrize("place", ["skipopu.trace.synthesize", "skipopu.trace.file.os.replace"])
+@pytest.mark.parametrize("place", ["skipopu.trace.family.synthesize", "skipopu.trace.file.os.replace"])
 def test_an_interrupted_trace_leaves_nothing(
     skipopu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

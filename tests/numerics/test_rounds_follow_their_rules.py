@@ -196,12 +196,21 @@ def test_a_layers_own_tokens_go_round_the_ports_without_a_gap(executed: Mask) ->
         assert where.slot[layer, token] == where.slot[source, token]
 
 
+def one_pass(tokens: np.ndarray, layers: int, *, decode: bool) -> Passes:
+    """A row block of neighbouring tokens that goes through all layers and sees all that is older."""
+    every = (1, layers)
+    return Passes(
+        np.array([0]), np.array([0]), np.array([len(tokens)]), np.array([decode]), tokens,
+        np.full(every, tokens[0]), np.ones(every, np.bool_), np.zeros(every, np.int64),
+    )  # fmt: skip
+
+
 @ANY
 @given(limits(), masks())
 def test_demand_counts_what_the_rounds_hold(limits: Limits, executed: Mask) -> None:
     where, layers = decode_of_newest(limits, executed)
     newest = executed.shape[1] - 1
-    passes = Passes(np.array([0]), np.array([newest]), np.array([1]), np.array([True]))
+    passes = one_pass(np.array([newest]), len(executed), decode=True)
     found = demand(limits, where, passes, executed)
     expected = np.zeros((3, executed.shape[0]), np.int64)
     for entry in layers:
@@ -213,9 +222,8 @@ def test_demand_counts_what_the_rounds_hold(limits: Limits, executed: Mask) -> N
 
 @given(masks())
 def test_prefill_reads_past_the_buffer(executed: Mask) -> None:
-    tokens = executed.shape[1]
     where = place(reuse_last(executed), PLAIN.ports)
-    passes = Passes(np.array([0]), np.array([0]), np.array([tokens]), np.array([False]))
+    passes = one_pass(np.arange(executed.shape[1]), len(executed), decode=False)
     found = demand(PLAIN, where, passes, executed)
     ran = executed.any(axis=1)
     assert found.buffer_entries.sum() == 0
