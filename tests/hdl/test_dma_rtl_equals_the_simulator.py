@@ -57,8 +57,11 @@ def test_a_hundred_thousand_bursts() -> None:
 
 
 @pytest.mark.parametrize("setting", [
-    "dma.crossing_stages=4", "dma.weight_chunks=12",
-    *(pytest.param(each, marks=pytest.mark.slow) for each in ("dma.request_ticks=4", "dma.write_bursts=2")),
+    "dma.crossing_stages=4",
+    *(
+        pytest.param(f"dma.{each}", marks=pytest.mark.slow)
+        for each in ("weight_chunks=12", "request_ticks=4", "write_bursts=2")
+    ),
 ])  # fmt: skip
 def test_a_simulator_that_reads_another_number_is_found_out(setting: str) -> None:
     """The model of one overlay beside the RTL of another: the first cycle that differs is named."""

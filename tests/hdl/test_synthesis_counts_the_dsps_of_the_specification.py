@@ -32,6 +32,7 @@ def check(name: str) -> None:
     assert found.estimate.bram36 == model.bram36 == 0
 
 
+@pytest.mark.slow
 def test_a_pair_of_columns_of_tiny() -> None:
     check("tiny")
 

@@ -16,7 +16,7 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "vica": (*IMAGE, "cross_layers=0,2,7"),
     "hidrop": (*IMAGE, "inject=2", "filters=4,6", "keep=6,2", "exit=8"),
     "visipruner": (*IMAGE, "shallow=2", "filter_layer=4", "exit_layer=7", "kept=3"),
-    "minireranker": ("band_first=3", "band_last=5", "exit_layer=7"),
+    "minireranker": (*IMAGE, "band_first=3", "band_last=5", "exit_layer=7"),
     "static": ("kind=block", "sparsity=0.4"),
     "wait_k": ("words_per_second=100000",),
     "tays": ("system_tokens=3", "groups=3", "tokens_per_frame=4", "frames_per_second=100000"),

@@ -34,7 +34,7 @@ def local_traffic(draw: st.DrawFn) -> list[Burst]:
 
 
 @given(st.sampled_from(BOARDS), local_traffic())
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_local_traffic_is_that_of_the_dram_with_the_ticks_added(board: Board, bursts: list[Burst]) -> None:
     seen = drive(board, bursts, UNTIL)
     assert (seen.accepted, seen.arrivals) == drive_alone(board.local_hbm, bursts, UNTIL)
