@@ -12,9 +12,9 @@ SETTLED = 2 * HISTORY  # cycles after which all that is kept of the last ones is
 
 @jit
 def alike(m: Machine) -> int:
-    """Return how many cycles from now on are like the one that has just passed."""
+    """Return how many cycles from now on are like the one that has just passed, in which the sequencer waited."""
     t, s = m.total, m.sequencer
-    if not s.waits or t.retired < s.next or t.now - t.progress < SETTLED or not _memories_rest(m):
+    if t.retired < s.next or t.now - t.progress < SETTLED or not _memories_rest(m):
         return 0
     end = min(m.work[s.next].arrival, t.now + m.p.window_cycles - t.now % m.p.window_cycles - 1)
     end = min(end, t.hbm_wake // m.p.hbm_ratio)

@@ -95,9 +95,10 @@ def run_slice(m: Machine, c: KvCache, windows: Ints, cycles: int) -> int:
             return FINISHED
         if t.now - t.progress > m.p.watchdog and not m.sequencer.waits:
             return DEADLOCKED
-        more = min(alike(m), until - t.now)
-        _account(m, more)
-        t.now += more
+        if m.sequencer.waits:
+            more = min(alike(m), until - t.now)
+            _account(m, more)
+            t.now += more
     return RUNNING
 
 

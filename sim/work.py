@@ -32,7 +32,6 @@ WORK = np.dtype(
         ("phase", "i8"),
         ("step", "i8"),
         ("layer", "i8"),
-        ("first_row", "i8"),
         ("block_rows", "i8"),
         ("rows", "i8"),  # executed rows; 0: nothing to do
         ("amount", "i8"),  # dma: chunk sets · load, store: row tiles · constants: 64-byte words
@@ -84,8 +83,7 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     n = len(f)
     c = program.context
     passes = c.passes
-    first_row = program.tags[:, 2]
-    kv_pass = np.maximum(np.searchsorted(passes.first, first_row, side="right") - 1, 0)
+    kv_pass = _blocks(program)
     step, layer = program.tags[:, 0], program.tags[:, 1]
     rows = _executed(program, f)
     rounds = np.where(layer >= 0, c.demand.rounds[kv_pass, np.maximum(layer, 0)], 0)
@@ -94,9 +92,9 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     values = {name: np.zeros(n, np.int64) for name in WORK.names or ()}
     values |= {
         "opcode": f[:, 0], "engine": _engine(f), "phase": phases[step].astype(np.int64), "step": step,
-        "layer": layer, "first_row": first_row, "block_rows": f[:, COLUMN["rows"]], "rows": rows,
+        "layer": layer, "block_rows": f[:, COLUMN["rows"]], "rows": rows,
         "rounds": rounds, "kv_pass": kv_pass, "decode": passes.decode[kv_pass].astype(np.int64),
-        "arrival": _arrivals(c.trace, overlay)[step],
+        "arrival": arrival_cycles(c.trace, overlay)[step],
         "shown": passes.shown[kv_pass, np.maximum(layer, 0)],
     }  # fmt: skip
     for name in ("wait", "signal", "address", "stream", "value", "pair", "pairs", "tokens", "fence"):
@@ -111,8 +109,8 @@ def resolve_work(program: Program, overlay: Overlay) -> Work:
     return found
 
 
-def _arrivals(trace: Trace, overlay: Overlay) -> Ints:
-    """First core cycle in which the input of each step is there."""
+def arrival_cycles(trace: Trace, overlay: Overlay) -> Ints:
+    """Return the first core cycle in which the input of each step is there, [steps]."""
     return np.ceil(trace.steps.arrival_seconds * overlay.clock.core_mhz * HERTZ_PER_MHZ).astype(np.int64)
 
 
@@ -129,14 +127,17 @@ def following(engine: Ints, parts: Ints) -> Ints:
     return found
 
 
+def _blocks(program: Program) -> Ints:
+    """Row block of each instruction, from the slot of its first row."""
+    return np.maximum(np.searchsorted(program.context.passes.first, program.tags[:, 2], side="right") - 1, 0)
+
+
 def _executed(program: Program, f: Fields) -> Ints:
     """Rows of each instruction's block that its gate lets through."""
     trace = program.context.trace
     rows = f[:, COLUMN["rows"]]
     found: Ints = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
-    first, layer = program.tags[:, 2], program.tags[:, 1]
-    passes = program.context.passes
-    block = np.maximum(np.searchsorted(passes.first, first, side="right") - 1, 0)
+    passes, layer, block = program.context.passes, program.tags[:, 1], _blocks(program)
     for gate, rows_of in ((Gate.ATTENTION, trace.rows("q")), (Gate.FFN, trace.rows("ffn"))):
         gated = (f[:, COLUMN["gate"]] == gate) & (f[:, 0] != Opcode.ROUTE)
         found[gated] = passes.counts(rows_of)[block[gated], layer[gated]]

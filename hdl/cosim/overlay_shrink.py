@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from skipopu.hdl.cosim.overlay_seed import Seed
 
 ATTEMPTS = 40  # runs of the RTL; a run takes seconds
 # what makes a case smaller, the dearest first: field → its least value
-LEAST = {"decode": 0, "layers": 1, "prompt": 1, "intermediate_size": 16, "hidden_size": 16, "vocabulary": 8}
-SIMPLER = {"qkv_bias": False, "ffn_input": "post_attention", "kv_policy": "dense"}
+LEAST: dict[str, Any] = {"decode": 0, "layers": 1, "prompt": 1, "intermediate_size": 16, "hidden_size": 16, "vocabulary": 8}
+SIMPLER: dict[str, Any] = {"qkv_bias": False, "ffn_input": "post_attention", "kv_policy": "dense"}
 
 
 def shrink(seed: Seed, fails: Callable[[Seed], bool], attempts: int = ATTEMPTS) -> Seed:

@@ -1,11 +1,12 @@
 """What the compiler has a program for; everything else is refused by name."""
 
-from skipopu.program.row_blocks import GENERATING, REGROUPING, active_rows
+from skipopu.program.row_blocks import REGROUPING, active_rows
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import Overlay
 from skipopu.trace import EventKind, LayerShape, StepPhase, Trace
 from skipopu.trace.logit_rows import logit_rows
+from skipopu.trace.steps import DECODE_PHASES
 
 DROPPED = ("attention_heads", "kv_heads", "intermediate_size")  # where they are 0
 CARRIED = (*REGROUPING, EventKind.EARLY_EXIT, EventKind.KV_POP, EventKind.PREFIX_REUSE, EventKind.SCORE_OP)
@@ -32,7 +33,7 @@ def _check_steps(trace: Trace) -> None:
     for s, phase in enumerate(trace.steps.phase):
         if phase == StepPhase.ENCODE:
             raise SpecError(f"trace step {s}: phase encode; the compiler takes steps whose rows see older ones only")
-        if phase in GENERATING and trace.steps.token_count[s] != 1:
+        if phase in DECODE_PHASES and trace.steps.token_count[s] != 1:
             label, count = StepPhase(phase).name.lower(), trace.steps.token_count[s]
             raise SpecError(f"trace step {s}: {label} of {count} tokens; expected 1, the batch size")
     if logit_rows(trace).max() > 1:

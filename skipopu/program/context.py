@@ -20,6 +20,7 @@ from skipopu.spec.board import Board
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import Overlay
 from skipopu.trace import Trace
+from skipopu.trace.logit_rows import logit_rows
 from skipopu.trace.schema import RowKind
 
 
@@ -56,6 +57,11 @@ class Context:
         """Whether rows of a block may run in ``layer``: a router will say, or the trace has them all run."""
         module = self.decider("ffn" if rows == "ffn" else "attention")
         return self.routed(module, layer) or bool(self._counts[rows][block, layer])
+
+    @cached_property
+    def logit_rows(self) -> NDArray[np.int64]:
+        """Rows of each step that meet the LM head, [steps]."""
+        return logit_rows(self.trace)
 
     @cached_property
     def _counts(self) -> dict[str, NDArray[np.int64]]:

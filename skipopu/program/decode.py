@@ -5,11 +5,10 @@ import numpy as np
 from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
-from skipopu.program.emitter import Emitter, Held
+from skipopu.program.emitter import OUTSIDE, Emitter, Held
 from skipopu.program.isa import Opcode, Post
 from skipopu.program.nonlinear import emit_norm, emit_softmax, maximum_region, statistics_bank
 from skipopu.spec.ledger import Part
-from skipopu.trace.logit_rows import logit_rows
 
 ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
 
@@ -17,8 +16,8 @@ ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
 def emit_decode(e: Emitter, step: int, block: Block) -> None:
     """Emit one decode step, of the one token of ``block``."""
     token = int(e.c.passes.tokens[block.first])
-    e.places, e.decode, e.block = _places(e, block.rounds), True, block.number
-    e.b.step, e.b.first_row, e.b.layer, e.b.part = step, block.first, -1, Part.OUTSIDE
+    e.places, e.decode, e.b.step = _places(e, block.rounds), True, step
+    e.enter(block, OUTSIDE)
     embedding = token if not e.c.shape.rotary else _token_id(e, token)
     e.load("embedding", embedding * e.c.memory.strides.row, "x", e.places["x"], 1, e.c.tiles.x)
     e.rotary(block.first, 1)
@@ -32,7 +31,7 @@ def emit_decode(e: Emitter, step: int, block: Block) -> None:
             e.b.part = Part.FFN
             e.route("ffn", "x", e.places["x"], 1)
             _ffn(e)
-    if logit_rows(e.c.trace)[step]:
+    if e.c.logit_rows[step]:
         emit_head(e, "x", e.places["x"])
 
 

@@ -10,7 +10,9 @@ from skipopu.program.constants import Channels, ConstantBlock, norm_modules
 from skipopu.program.context import Context
 from skipopu.program.isa import Gate, Opcode, Post
 from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.spec.ledger import Part
 
+OUTSIDE = -1  # layer of what is in none
 GATES = {"attention": Gate.ATTENTION, "ffn": Gate.FFN}
 
 
@@ -45,6 +47,10 @@ class Emitter:
         self.block = 0  # row block that is emitted
         self.most_channels = Channels.of(context.shape, context.overlay).most
         self.pairs = context.shape.dimensions.kv_heads // 2
+
+    def enter(self, block: Block, layer: int, part: Part = Part.OUTSIDE) -> None:
+        """What is emitted from here on belongs to ``block`` in ``layer``, −1 outside the layers."""
+        self.block, self.b.first_row, self.b.layer, self.b.part = block.number, block.first, layer, part
 
     @property
     def visible(self) -> int:
@@ -227,16 +233,19 @@ class Emitter:
             k_tiles=matrix.k_tiles, datatype=int(matrix.datatype == "fp16"), scaled=1, **held.fields, **gate, **fields,
         )  # fmt: skip
 
-    def projections(self, *names: str, layer: int | None = None) -> Iterator[tuple[str, int, int, Held]]:
+    def projections(
+        self, *names: str, layer: int | None = None, only: str = ""
+    ) -> Iterator[tuple[str, int, int, Held]]:
         """Weight matrices in the column parts whose scales fit a constants half, several parts a half.
 
-        Yields (name, first column, columns, place of the scales); a half is loaded before its first part.
+        Yields (name, first column, columns, place of the scales), of all or of ``only`` one matrix; a half is loaded
+        before its first part.
         """
         for block in self.c.memory.constants[self.b.layer if layer is None else layer, names[0]]:
-            held = self.constants(block)
-            for piece in block.pieces:
-                if piece.kind == "scales":
-                    yield piece.name, piece.first, piece.columns, Held(held.half, piece.word)
+            parts = [piece for piece in block.pieces if piece.kind == "scales" and only in ("", piece.name)]
+            held = self.constants(block) if parts else Held(0)
+            for piece in parts:
+                yield piece.name, piece.first, piece.columns, Held(held.half, piece.word)
 
     # --- attention ------------------------------------------------------------------------------------
 

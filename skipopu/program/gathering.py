@@ -5,8 +5,7 @@ from itertools import groupby
 
 from skipopu.program.block import Block
 from skipopu.program.blocking import Places
-from skipopu.program.emitter import Emitter
-from skipopu.spec.ledger import Part
+from skipopu.program.emitter import OUTSIDE, Emitter
 
 Move = tuple[int, int]  # row of the earlier block, row of the new one
 
@@ -26,7 +25,7 @@ class Gathering:
     def bring(self, block: Block) -> None:
         """Emit what puts the rows of ``block`` into X; the host has written the embeddings of all its tokens."""
         e, tokens = self._e, self._e.c.passes.tokens[block.first : block.first + block.rows].tolist()
-        e.b.layer, e.b.part, e.b.first_row, e.block = -1, Part.OUTSIDE, block.first, block.number
+        e.enter(block, OUTSIDE)
         moves = list(self._moves(tokens))
         if not all(token in self._home for token in tokens):
             self._embed(block)

@@ -1,7 +1,6 @@
 """Overlay, board and trace: ports that fit one another, and room for the sequence."""
 
 from skipopu.program.row_blocks import prefix
-from skipopu.program.score_layers import score_layers
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
@@ -12,7 +11,7 @@ from skipopu.spec.overlay import (
     HBM_BEAT_BYTES,
     Overlay,
 )
-from skipopu.trace import Trace
+from skipopu.trace import EventKind, Trace
 
 
 def check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board) -> None:
@@ -35,9 +34,10 @@ def check_board(trace: Trace, shape: ModelShape, overlay: Overlay, board: Board)
                 f"overlay {overlay.name}: {key} = {bursts}; a {what} of board {board.name} takes"
                 f" {most} ({memory}.queue_depth); lower either"
             )
+    scores = sum(event.kind is EventKind.SCORE_OP for event in trace.events)
     for key, size, have in (
         ("bitmask.tokens", prefix(trace) + trace.tokens, overlay.bitmask.tokens),
-        ("bitmask.rows", shape.dimensions.layers + len(score_layers(trace)), overlay.bitmask.rows),
+        ("bitmask.rows", shape.dimensions.layers + scores, overlay.bitmask.rows),
     ):
         if size > have:
             raise SpecError(f"overlay {overlay.name}: {key} = {have}; the trace needs {size}; nearest: {size}")

@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 from skipopu.program.block import Block
-from skipopu.program.blocking import Places, heads_of_pass
+from skipopu.program.blocking import heads_of_pass
 from skipopu.program.decode import emit_context, emit_ffn_input, emit_head, emit_projection, emit_scores
-from skipopu.program.emitter import Emitter, Held
+from skipopu.program.emitter import OUTSIDE, Emitter, Held
 from skipopu.program.gathering import Gathering, prefill_places
 from skipopu.program.isa import Post
 from skipopu.program.nonlinear import emit_norm
 from skipopu.program.row_blocks import in_layer
 from skipopu.program.scoring import Scoring
 from skipopu.spec.ledger import Part
-from skipopu.trace.logit_rows import logit_rows
 
 Columns = tuple[str, int, int, Held]  # a part of a weight matrix: name, first column, columns, its scales
 
@@ -21,43 +20,39 @@ def emit_prefill(e: Emitter, step: int, blocks: list[Block]) -> None:
     """Emit a step of many tokens: embeddings to DDR4, layers block by block, then the last row's logits."""
     e.b.step, e.decode = step, False
     homes = {block.number: block for block in blocks}
-    rows, scoring, last = Gathering(e), Scoring(e, step, homes), blocks[-1]
+    rows, scoring, last, held = Gathering(e), Scoring(e, step, homes), blocks[-1], False
     for layer in range(e.c.shape.dimensions.layers):
-        scoring.before(layer)
+        held = not scoring.before(layer) and held
         here = [homes[p] for p in in_layer(e.c.passes, list(homes), layer)]
         for block in here:
             if not e.c.passes.present[block.number, :layer].any():
                 rows.bring(block)
         scoring.within(layer)
         for block in here:
-            _layer(e, block, layer)
-        scoring.after(layer)
-        last = here[-1] if here else last
-    if logit_rows(e.c.trace)[step]:
-        _last_row(e, last)
+            last, held = block, _layer(e, block, layer)
+        held = not scoring.after(layer) and held
+    if e.c.logit_rows[step]:
+        _last_row(e, last, held)
 
 
-def _layer(e: Emitter, block: Block, layer: int) -> None:
-    e.b.layer, e.b.first_row, e.block = layer, block.first, block.number
+def _layer(e: Emitter, block: Block, layer: int) -> bool:
+    """Emit a layer of a block; return whether the global buffer is left with its rows."""
+    e.enter(block, layer)
     _attention(e, block)
-    _ffn(e, block)
+    return _ffn(e, block)
 
 
-def _places(e: Emitter, what: str) -> Places:
-    return prefill_places(e, what)
-
-
-def _last_row(e: Emitter, block: Block) -> None:
+def _last_row(e: Emitter, block: Block, held: bool) -> None:
     """Logits of the last row: its tiles, a block apart in the global buffer, come together by way of DDR4."""
     t, stride, rows = e.c.tiles, e.c.memory.strides.last, block.rows
-    if e.b.part != Part.FFN:  # which leaves the rows there
-        e.b.first_row, e.block = block.first, block.number
-        e.places = _places(e, "last row").add("x", rows * t.x)
+    if not held:
+        e.enter(block, e.b.layer)
+        e.places = prefill_places(e, "last row").add("x", rows * t.x)
         e.load("x", block.first * e.c.memory.strides.row, "x", e.places["x"], rows, t.x)
-    e.b.layer, e.b.part = -1, Part.OUTSIDE
+    e.enter(block, OUTSIDE)
     for tile in range(t.x):
         e.store("last", tile * stride, "x", e.places["x"] + tile * rows + rows - 1, 1, 1)
-    places = _places(e, "LM head").add("x", t.x).add("xn", t.x)
+    places = prefill_places(e, "LM head").add("x", t.x).add("xn", t.x)
     e.places = places.add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
     together = t.x if stride == e.c.overlay.tile_bytes else 1
     for tile in range(0, t.x, together):
@@ -72,7 +67,7 @@ def _attention(e: Emitter, block: Block) -> None:
         return
     first, rows = block.first, block.rows
     t, shared, tiles = e.c.tiles, max(e.c.tiles.kv, e.c.tiles.q), _pair_tiles(e)
-    places = _places(e, "projections").add("x", rows * t.x).add("kq", rows * shared).add("v", rows * t.kv)
+    places = prefill_places(e, "projections").add("x", rows * t.x).add("kq", rows * shared).add("v", rows * t.kv)
     e.places = places.add("router", rows * t.router)
     e.rotary(first, rows)
     e.b.part = Part.ROUTER
@@ -83,7 +78,7 @@ def _attention(e: Emitter, block: Block) -> None:
     if not asks:
         return
     _pairs(e, block, gate)
-    e.places = _places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
+    e.places = prefill_places(e, "output").add("o", rows * t.q).add("x", rows * t.x)
     e.b.part = Part.OUTPUT
     for pair in range(e.pairs):
         source, at = ("o", pair), e.pair_slot(first, rows, pair)
@@ -140,7 +135,7 @@ def _pairs(e: Emitter, block: Block, gate: dict[str, int]) -> None:
     """Head pairs, two in flight: the next pair's scores are made while this pair's come back from DDR4."""
     rows, rounds = block.rows, block.rounds
     heads, head = heads_of_pass(e.c.shape), e.c.tiles.head
-    places = _places(e, "attention")
+    places = prefill_places(e, "attention")
     for parity in (0, 1):
         places.add(f"q{parity}", rows * heads * head).add(f"o{parity}", rows * heads * head)
         places.add(f"scores{parity}", rows * heads * rounds)
@@ -188,14 +183,16 @@ def _residual(e: Emitter, block: Block, gate: dict[str, int], parts: list[Column
     e.store("x", at, "x", x, rows, e.c.tiles.x, **gate)
 
 
-def _ffn(e: Emitter, block: Block) -> None:
+def _ffn(e: Emitter, block: Block) -> bool:
+    """The FFN of a block, if it runs there; return whether it does."""
     if not e.c.runs("ffn", block.number, e.b.layer):
-        return
+        return False
     rows, t = block.rows, e.c.tiles
-    places = _places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
+    places = prefill_places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
     e.places = places.add("router", rows * t.router)
     e.b.part = Part.FFN
     e.load_and_route(block, "ffn")
     gate = e.gate("ffn", e.b.layer)
     emit_ffn_input(e, gate, "x", "x", "h", rows)
     _residual(e, block, gate, list(e.projections("down")), "h")
+    return True

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.numerics.kv_rounds import Passes
-from skipopu.trace import EventKind, StepPhase, Trace
+from skipopu.trace import EventKind, Trace
+from skipopu.trace.steps import DECODE_PHASES
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-GENERATING = (StepPhase.DECODE, StepPhase.WRITE)
 REGROUPING = (EventKind.INSERT, EventKind.PRUNE, EventKind.EXIT)
 
 
@@ -38,7 +38,7 @@ def row_blocks(trace: Trace, row_block: int) -> Passes:
         for block in _of_step(trace, active, s, row_block):
             step.append(s)
             blocks.append(block)
-            decode.append(len(block.tokens) == 1 and trace.steps.phase[s] in GENERATING)
+            decode.append(len(block.tokens) == 1 and trace.steps.phase[s] in DECODE_PHASES)
     rows = np.array([len(block.tokens) for block in blocks], np.int64)
     tokens = np.array([t for block in blocks for t in block.tokens], np.int64)
     first = np.cumsum(rows) - rows

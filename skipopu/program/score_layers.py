@@ -45,7 +45,8 @@ def _score_layer(trace: Trace, event: Event, number: int) -> ScoreLayer:
         )
     there = event.layer - (event.op is ScoreOp.LAST_TOKEN_ATTENTION)
     first, count = int(trace.steps.first_token[event.step]), int(trace.steps.token_count[event.step])
-    weighed = [t for t in _weighed(trace) if first <= t < first + count and active_rows(trace)[there, t]]
+    active = active_rows(trace)[there]
+    weighed = [t for t in _weighed(trace) if first <= t < first + count and active[t]]
     if len(weighed) != event.keys:
         raise SpecError(f"trace: {event}: keys = {event.keys}; layer {there} has {len(weighed)} visual tokens")
     return ScoreLayer(number, event.step, event.layer, there, VECTORS[event.op], tuple(weighed), first + count - 1)

@@ -19,21 +19,25 @@ class Scoring:
         self._e, self._blocks = e, blocks
         self._scores = [score for score in e.c.scores if score.step == step]
 
-    def before(self, layer: int) -> None:
-        """Before rows come or go: keys of those that are there, weighed by the last token's query."""
-        for score in self._of(layer, "k"):
+    def before(self, layer: int) -> bool:
+        """Before rows come or go: keys of those there, weighed by the last token's query; whether there was any."""
+        scores = self._of(layer, "k")
+        for score in scores:
             self._vectors(score)
             self._query(score)
+        return bool(scores)
 
     def within(self, layer: int) -> None:
         """At the layer's entry: values, which its attention output will weigh."""
         for score in self._of(layer, "v"):
             self._vectors(score)
 
-    def after(self, layer: int) -> None:
-        """At the layer's end: the attention output of the last block weighs them."""
-        for score in self._of(layer, "v"):
+    def after(self, layer: int) -> bool:
+        """At the layer's end: the attention output of the last block weighs them; whether there was anything."""
+        scores = self._of(layer, "v")
+        for score in scores:
             self._weigh(score, projected=False)
+        return bool(scores)
 
     def _of(self, layer: int, vectors: str) -> list[ScoreLayer]:
         return [score for score in self._scores if score.layer == layer and score.vectors == vectors]
@@ -54,16 +58,15 @@ class Scoring:
     def _project(self, score: ScoreLayer, block: Block, name: str, tiles: int) -> None:
         """Multiply a block of X, normalised, with a matrix of the layer, into place ``rows``."""
         e, x = self._e, block.rows * self._e.c.tiles.x
-        e.b.layer, e.b.part, e.b.first_row, e.block = score.layer, Part.ROUTER, block.first, block.number
+        e.enter(block, score.layer, Part.ROUTER)
         e.places = prefill_places(e, "tokens to be weighed").add("x", x).add("rows", tiles)
         e.rotary(block.first, block.rows)
         e.load_and_route(block, "attention")
         emit_norm(e, Part.ROUTER, {}, "x", "x", block.rows)
         normalize = int(e.fused)
-        for found, first, count, held in e.projections("k", "v", "q", "o"):
-            if found == name:
-                emit_projection(e, name, held, {}, first, count, ("x", "x", "rows"), block.rows, normalize)
-                normalize = 0
+        for _, first, count, held in e.projections("k", "v", "q", "o", only=name):
+            emit_projection(e, name, held, {}, first, count, ("x", "x", "rows"), block.rows, normalize)
+            normalize = 0
 
     def _weigh(self, score: ScoreLayer, *, projected: bool) -> None:
         """Pair by pair: the queries, or the attention output from DDR4, times what is weighed."""
@@ -74,7 +77,7 @@ class Scoring:
             e.places = prefill_places(e, "outputs that weigh").add("rows", e.pairs * own)
         for parity in (0, 1):
             e.places.add(f"scores{parity}", block.rows * heads * rounds)
-        e.b.layer, e.b.first_row, e.block = score.number, block.first, block.number
+        e.enter(block, score.number, Part.SCORES)
         for pair in range(e.pairs):
             e.places.part(f"rows{pair}", "rows", pair * own, own)
             if not projected:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skipopu.sim.run import Ints, Run
+from skipopu.sim.work import HERTZ_PER_MHZ, arrival_cycles
 from skipopu.trace.lagging import SOURCE_TYPES, Lags, finish_times, lags, words
 
 if TYPE_CHECKING:
     from skipopu.spec.overlay import Overlay
     from skipopu.trace import Trace
 
-HERTZ_PER_MHZ = 1_000_000
 SECTION = "streaming"
 
 
@@ -56,8 +56,7 @@ def streams(trace: "Trace") -> bool:
 
 def step_cycles(run: Run, trace: "Trace", overlay: "Overlay") -> StepCycles:
     """Return when each step had its input and when it was at work; ``run`` has passed its audit."""
-    seconds = trace.steps.arrival_seconds
-    arrival = np.ceil(seconds * overlay.clock.core_mhz * HERTZ_PER_MHZ).astype(np.int64)
+    arrival = arrival_cycles(trace, overlay)
     end = run.step_end + 1
     return StepCycles(arrival, np.maximum(arrival, np.concatenate([[0], end[:-1]])), end)
 
