@@ -8,7 +8,9 @@ from skipopu.hdl.cosim.overlay_seed import Seed
 
 ATTEMPTS = 40  # runs of the RTL; a run takes seconds
 # what makes a case smaller, the dearest first: field → its least value
-LEAST: dict[str, Any] = {"decode": 0, "layers": 1, "prompt": 1, "intermediate_size": 16, "hidden_size": 16, "vocabulary": 8}
+LEAST: dict[str, Any] = {
+    "decode": 0, "layers": 1, "prompt": 1, "intermediate_size": 16, "hidden_size": 16, "vocabulary": 8,
+}  # fmt: skip
 SIMPLER: dict[str, Any] = {"qkv_bias": False, "ffn_input": "post_attention", "kv_policy": "dense"}
 
 
