@@ -26,6 +26,7 @@ Shape = Annotated[str | None, typer.Option(help="A shipped model shape or a .tom
 ShapeSettings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the shape, e.g. layers=2.")
 ]
+Prefix = Annotated[int | None, typer.Option(help="Tokens in the K/V cache before the first.", show_default="0")]
 Skip = Annotated[float | None, typer.Option(help="Mean skip rate.", show_default="the family's")]
 Seed = Annotated[int | None, typer.Option(help="Of the routing decisions.", show_default="0")]
 Knob = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="Of the generator; repeatable.")]
@@ -43,6 +44,7 @@ def trace(
     settings: ShapeSettings = None,
     prompt: Annotated[int, typer.Option(help="Tokens prefilled.")] = 128,
     decode: Annotated[int, typer.Option(help="Tokens decoded.")] = 1024,
+    prefix: Prefix = None,
     skip: Skip = None,
     seed: Seed = None,
     knob: Knob = None,
@@ -60,8 +62,11 @@ def trace(
     from skipopu.trace import write_trace
     from skipopu.trace.family import family as known
     from skipopu.trace.family import generate
+    from skipopu.trace.prefix import with_prefix
 
-    generator = {"--shape": shape, "--set": settings, "--skip": skip, "--seed": seed, "--knob": knob}
+    generator = {
+        "--shape": shape, "--set": settings, "--prefix": prefix, "--skip": skip, "--seed": seed, "--knob": knob,
+    }  # fmt: skip
     model = {"--text": text, "--image": image, "--routers": routers, "--gumbel-seed": gumbel_seed}
     if (family is None) == (checkpoint is None):
         raise SpecError("give either a FAMILY, e.g. skipgpt, or --checkpoint DIR --text FILE")
@@ -69,7 +74,7 @@ def trace(
     if family is not None:
         _refuse(model, "--checkpoint")
         model_shape = ModelShape.load(shape or known(family).shape, tuple(settings or ()))
-        made = generate(family, model_shape, prompt, decode, skip, seed or 0, knob or ())
+        made = with_prefix(generate(family, model_shape, prompt, decode, skip, seed or 0, knob or ()), prefix or 0)
     elif checkpoint is not None:
         _refuse(generator, "a FAMILY")
         made = _exported(checkpoint, text, image, routers, gumbel_seed, prompt, decode)

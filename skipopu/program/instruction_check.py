@@ -41,8 +41,10 @@ LENGTH_MULTIPLES = {Opcode.LOAD_CONSTANTS: DDR_CHANNELS}  # of ``columns``; a tr
 
 
 def highest_values(overlay: Overlay) -> dict[str, int]:
-    """Field → the highest of its values that mean something."""
-    return {"gate": max(Gate), "post": Post.GELU if overlay.npe.gelu else Post.RELU}
+    """Field → the highest of its values that mean something to the RTL; row lists are the simulator's alone."""
+    return {
+        "gate": max(Gate), "post": Post.GELU if overlay.npe.gelu else Post.RELU, "list": 0, "bidirectional": 0,
+    }  # fmt: skip
 
 
 def most_signals(overlay: Overlay) -> int:
@@ -77,7 +79,7 @@ def _encoding(fields: Fields, rest: Words) -> Iterator[Status]:
 
 
 def _illegal(fields: Fields, overlay: Overlay) -> Iterator[Status]:
-    """Of several fields of an instruction the first one's fault: gate, post, columns."""
+    """Of several fields of an instruction the first one's fault: gate, post, list, bidirectional, columns."""
     bad = {name: fields[:, COLUMN[name]] > most for name, most in highest_values(overlay).items()}
     logits, statistics = fields[:, COLUMN["columns"]], fields[:, COLUMN["normalize"]] == 1
     routes = np.isin(logits, LOGITS) | (statistics & (logits == 0))

@@ -59,6 +59,8 @@ class Post(IntEnum):
     RESIDUAL = 3  # adds the row at operand
     RELU = 4
     GELU = 5  # with npe.gelu
+    LISTS = 6  # pairs of logits become bits of row lists, from ``list`` on; nothing is written, with bitmask.lists
+    PRODUCT = 7  # multiplies with SiLU of the row at operand, with bitmask.lists
 
 
 ENGINE_OF = {
@@ -107,6 +109,8 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("pairs", 8),
     ("tokens", 20),  # visible tokens; a load or store with tokens moves k_tiles tiles a row and K/V round
     ("group", 6),  # query heads a key/value head
+    ("list", 10),  # from 1 on: the row list that stands in place of ``gate``, or the first one that ``post`` writes
+    ("bidirectional", 1),  # scores, softmax, context: every row sees all visible tokens, later ones too
 )
 NAMES = tuple(name for name, _ in FIELDS)
 COLUMN = {name: index for index, name in enumerate(NAMES)}

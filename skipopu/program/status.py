@@ -49,6 +49,8 @@ COUNT = ("count", 8)
 VALID = {  # values of the fields that have others, in words
     "gate": f"0..{max(Gate)}",
     "post": f"0..{Post.RELU}, {Post.GELU} with npe.gelu",
+    "list": "0; row lists are in the simulator only",
+    "bidirectional": "0; in the simulator only",
     "columns": f"{', '.join(map(str, LOGITS))}, 0 with normalize",
 }
 # fields of the detail, the lowest first

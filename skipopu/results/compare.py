@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skipopu.results.aligned import aligned
+from skipopu.results.equivalent_sparsity import equivalents
 from skipopu.results.quantity import number, scale, times
 from skipopu.results.streaming import SECTION
 
@@ -65,6 +66,8 @@ FIGURES: tuple[tuple[str, str, int, Callable[[Summary], float]], ...] = (
     ("multiply-accumulates", "MAC", -1, lambda s: s["pe_array"]["macs"]),
     ("PE array utilization, prefill", "%", 1, lambda s: s["prefill"]["pe_array"]["utilization"]),
     ("PE array utilization, decode", "%", 1, lambda s: s["decode"]["pe_array"]["utilization"]),
+    ("outside matrix products, prefill", "%", -1, lambda s: s["prefill"]["outside_products"]),
+    ("outside matrix products, decode", "%", -1, lambda s: s["decode"]["outside_products"]),
     ("HBM traffic", "B", -1, lambda s: _moved(s, "hbm")),
     ("HBM utilization, prefill", "%", 0, lambda s: s["prefill"]["hbm"]["utilization"]),
     ("HBM utilization, decode", "%", 0, lambda s: s["decode"]["hbm"]["utilization"]),
@@ -91,6 +94,7 @@ STREAMING: tuple[tuple[str, str, int, Callable[[Summary], float]], ...] = (
 def compare(summaries: Sequence[Summary]) -> list[Row]:
     """Return the headline figures of every summary in ``summaries``, and those of streaming where all have them."""
     rows = [Row(label, unit, better, tuple(map(get, summaries))) for label, unit, better, get in FIGURES]
+    rows += [Row(f"equivalent static-M sparsity, {phase}", "%", 1, found) for phase, found in equivalents(summaries)]
     if not all(SECTION in summary for summary in summaries):
         return rows
     lags = [summary[SECTION] for summary in summaries]

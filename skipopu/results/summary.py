@@ -14,6 +14,11 @@ Seconds are core cycles divided by the core clock. Bandwidths are bytes a second
   phase of their instruction: engines run ahead, so the first bytes of decode may move while prefill ends.
 - ``pe_array``: ``utilization`` = multiply-accumulates done (padding not counted) / (peak × cycles).
 - ``ledger``: cycles of each block by cause; the causes of a block sum to ``core_cycles``.
+- ``parts`` of ``prefill`` and ``decode``: the PE array's row of their ledger, by the part of a layer whose instruction
+  is at work or next.
+- ``outside_products``: share of a phase's cycles in which the PE array neither multiplies for one of the model's matrix
+  products (projections, QKᵀ, PV, FFN, LM head) nor waits for what streams into it (weights, K/V, rows, room for
+  results): routers, norms and softmax where they take passes of their own, and waiting for DDR4 and other engines.
 - ``skip``: what the trace skipped; ``parameter`` weighs modules by their weights, ``module`` does not.
 - ``streaming``: lags behind the source, see `skipopu.results.streaming`; of streaming traces alone. There reads and
   writes take turns: ``prefill`` has the cycles of all reads, ``decode`` those of all writes, neither has late input,
@@ -25,11 +30,13 @@ A ratio over nothing (no decode steps, say) is 0.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from skipopu.results.audit import DDR, HBM, audit
 from skipopu.results.spans import phase_cycles
 from skipopu.results.streaming import SECTION, reading_and_writing, streaming, streams
 from skipopu.sim.run import Ints, Run
-from skipopu.spec.ledger import Block, Cause, Phase, Traffic
+from skipopu.spec.ledger import Block, Cause, Part, Phase, Traffic
 
 if TYPE_CHECKING:
     from skipopu.spec.board import Board
@@ -38,6 +45,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SKIPS = ("attention_skip", "ffn_skip", "module_skip", "parameter_skip")
+PRODUCTS = (Part.PROJECTIONS, Part.SCORES, Part.CONTEXT, Part.OUTPUT, Part.FFN, Part.OUTSIDE)
+MULTIPLYING = (Cause.BUSY, Cause.WEIGHTS, Cause.ROWS, Cause.KV, Cause.HBM, Cause.BACKPRESSURE)
 
 
 def summary(run: Run, trace: "Trace", overlay: "Overlay", board: "Board") -> dict[str, Any]:
@@ -97,7 +106,15 @@ def _phase(run: Run, overlay: "Overlay", phase: Phase, tokens: int, cycles: int)
         "seconds": cycles / (overlay.clock.core_mhz * 1e6),
         **_work(run.traffic[phase], int(run.macs[phase]), overlay, cycles),
         "ledger": _ledger(run.ledger[phase]),
+        "parts": {part.label: _causes(run.parts[phase, part]) for part in Part},
+        "outside_products": _outside_products(run.parts[phase]),
     }
+
+
+def _outside_products(parts: Ints) -> float:
+    """Share of ``parts`` [Part, Cause]; see above."""
+    total = int(parts.sum())
+    return ratio(total - int(parts[np.ix_(PRODUCTS, MULTIPLYING)].sum()), total)
 
 
 def _work(traffic: Ints, macs: int, overlay: "Overlay", cycles: int) -> dict[str, Any]:
@@ -151,4 +168,8 @@ def _kv(run: Run, overlay: "Overlay") -> dict[str, Any]:
 
 def _ledger(cycles: Ints) -> dict[str, dict[str, int]]:
     """Name the entries of ``cycles`` [Block, Cause]."""
-    return {block.label: {cause.label: int(cycles[block, cause]) for cause in Cause} for block in Block}
+    return {block.label: _causes(cycles[block]) for block in Block}
+
+
+def _causes(cycles: Ints) -> dict[str, int]:
+    return {cause.label: int(cycles[cause]) for cause in Cause}

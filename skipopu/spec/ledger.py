@@ -55,6 +55,7 @@ class Part(Named):
     OUTPUT = 6  # the output projection, the last part of the attention module
     FFN = 7
     OUTSIDE = 8  # embeddings, final norm, LM head
+    FFN_ROUTER = 9  # router, row statistics and norm of the FFN
 
     @property
     def is_attention(self) -> bool:

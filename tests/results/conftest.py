@@ -82,8 +82,8 @@ def make_run(trace: Trace, overlay: Overlay, layer_cycles: tuple[int, int], seed
     kv_read = int(traffic[Phase.DECODE, Traffic.KV_READ])
     streaming = -(-kv_read * 10 // (overlay.hbm_bytes_per_cycle * 9))  # at 90 % of the ports' peak
     ledger = _ledger(retired, trace, cycles, rng)
-    parts = np.zeros((len(Phase), len(Part), len(Cause)), np.int64)
-    parts[:, Part.OUTSIDE] = ledger[:, Block.PE_ARRAY]
+    parts = np.repeat(ledger[:, Block.PE_ARRAY, None] // len(Part), len(Part), axis=1)
+    parts[:, Part.OUTSIDE] += ledger[:, Block.PE_ARRAY] % len(Part)
     return Run(
         engine="reference",
         core_cycles=int(cycles.sum()),

@@ -156,4 +156,4 @@ def test_other_traces_have_no_lags(case, timed, overlay):
     assert "streaming" not in plain
     trace = streamed(1)
     lagging = summary(timed(trace, ENDS[1]), trace, overlay, case.board)
-    assert [len(compare(each)) for each in ([plain], [lagging, plain], [lagging, lagging])] == [17, 17, 27]
+    assert [len(compare(each)) for each in ([plain], [lagging, plain], [lagging, lagging])] == [19, 19, 29]

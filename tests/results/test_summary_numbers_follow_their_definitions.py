@@ -118,3 +118,18 @@ def test_array_utilization_is_work_over_peak(case, s):
 def test_skip_rates_are_those_of_the_trace(case, s):
     assert s["skip"]["attention"] == pytest.approx(1 - case.trace.rows("q").mean())
     assert s["skip"]["ffn"] == pytest.approx(1 - case.trace.rows("ffn").mean())
+
+
+STREAMS = ("busy", "weights", "rows", "kv", "hbm", "backpressure")
+AROUND = ("norm", "router", "softmax", "ffn_router")
+
+
+def test_what_is_outside_the_products_is_all_but_multiplying_and_waiting_for_streams(case):
+    found = case.result().summary
+    for phase in ("prefill", "decode"):
+        cycles = {
+            (part, cause): n for part, causes in found[phase]["parts"].items() for cause, n in causes.items()
+        }
+        assert sum(cycles.values()) == sum(found[phase]["ledger"]["pe_array"].values())
+        outside = sum(n for (part, cause), n in cycles.items() if part in AROUND or cause not in STREAMS)
+        assert found[phase]["outside_products"] == outside / sum(cycles.values())
