@@ -26,6 +26,7 @@ from skipopu.hdl.verilog import Block, place
 from skipopu.program.isa import ENGINES
 from skipopu.program.status import WATCHDOG_CYCLES, Memory
 from skipopu.spec import ledger
+from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import DDR_CHANNELS
 from skipopu.spec.overlay import Overlay as Specification
 
@@ -35,6 +36,15 @@ RUN = ("running", "ended", "error", "status", "retired", "now", "lost")
 TO_BUFFER = (("operand", "operand"), ("write_back", "write_back"), ("buffer_residual", "residual"),
              ("buffer_result", "result"))  # fmt: skip
 CONSTANT_READS = (("gamma", "gamma"), ("beta", "beta"), ("constants_scale", "scale"), ("constants_bias", "bias"))
+
+
+def check_row_lists(overlay: Specification) -> None:
+    """Raise SpecError for an overlay with row lists for parts of modules, which no RTL keeps."""
+    if overlay.bitmask.lists:
+        raise SpecError(
+            f"overlay {overlay.name}: bitmask.lists = {overlay.bitmask.lists}; row lists are in the simulator only;"
+            " nearest: 0"
+        )
 
 
 class Overlay(Block):
@@ -60,6 +70,7 @@ class Overlay(Block):
     """
 
     def __init__(self, *, overlay: Specification, primitive: bool = False, watchdog: int = WATCHDOG_CYCLES) -> None:
+        check_row_lists(overlay)
         self._overlay, self._frontend = overlay, Frontend(overlay=overlay, watchdog=watchdog)
         self._memory, self._transfer = MemorySystem(overlay=overlay), TransferEngines(overlay=overlay)
         self._matrix = MatrixEngine(overlay=overlay, primitive=primitive)

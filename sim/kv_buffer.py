@@ -30,7 +30,7 @@ from skipopu.sim.kv_fetch import kv_address, kv_burst, kv_requested, no_room, pu
 from skipopu.sim.kv_interleaved import gather, share_part
 from skipopu.sim.kv_rounds import read_cause, stream_round
 from skipopu.sim.machine import FAR, KvCache, Machine, Record
-from skipopu.spec.ledger import Traffic
+from skipopu.spec.ledger import Phase, Traffic
 from skipopu.spec.overlay import BLOCK_RAM_READ
 
 ENGINE = 3
@@ -149,7 +149,7 @@ def advance_read(m: Machine, c: KvCache, phase: int) -> None:
     k, p, now = m.kv, m.p, m.total.now
     rounds = c.schedule.s.rounds
     k.cause = read_cause(k, p, now, rounds)
-    if k.executed and k.decode and k.cause != causes.BACKPRESSURE:
+    if k.executed and phase == Phase.DECODE and k.cause != causes.BACKPRESSURE:
         m.total.kv_cycles += 1
     placed = schedule_token(k, c, p, now)
     if placed >= 0:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from skipopu.program.isa import COLUMN, Fields, Opcode
+from skipopu.program.isa import COLUMN, Fields, Opcode, Post
 from skipopu.sim.tile_source import AS_IS, CONSTANT_TILE, EVERY_TILE, FIRST_BLOCK, KV_TILE, NO_TILE, WEIGHT_TILE
 from skipopu.spec.npe import result_words, word_columns
 from skipopu.spec.overlay import BITS, FP16_BYTES, Overlay
@@ -63,7 +63,7 @@ def _matmul(f: Fields, rows: Ints, o: Overlay) -> dict[str, Ints | int]:
         "operand_stages": o.npe.operand_latency * (f[:, COLUMN["normalize"]] == 1),
         "results": rows * _slots(o, depth), "slots": _slots(o, depth),
         "words": _words(o, np.minimum(columns, width)),
-        "result_stages": o.result_latency,
+        "result_stages": np.where(f[:, COLUMN["post"]] == Post.LISTS, o.route_latency, o.result_latency),
     }  # fmt: skip
 
 
@@ -120,12 +120,13 @@ def _lane_pass(f: Fields, rows: Ints, rounds: Ints, o: Overlay) -> dict[str, Int
     """Every tile passes the lanes once and nothing is multiplied: X, or the raw scores of all heads."""
     scores, second, n = f[:, COLUMN["tokens"]] > 0, f[:, 0] == Opcode.NORMALIZE, o.npe
     heads = 2 * f[:, COLUMN["pairs"]] * f[:, COLUMN["group"]]
+    vectors = np.maximum(f[:, COLUMN["group"]] * (1 - second), 1)  # of a row, each with a statistic of its own
     return {
         "source": NO_TILE, "blocks": 1, "depth": 1, "feed_tiles": 1, "results": 0,
         "tile_rows": rows * np.where(scores, rounds * heads, f[:, COLUMN["k_tiles"]]),
         "operand": EVERY_TILE, "operand_stages": np.where(second, n.operand_latency, 0),
         "operand_distance": np.where(second, 0, np.where(scores, n.softmax_distance, n.sum_distance)),
-        "statistics_rows": rows * np.where(scores, heads, 1),
+        "statistics_rows": rows * np.where(scores, heads, vectors),
         # what was normalised is written before it reaches the array: only retirement is left
         "result_stages": np.where(second, 1, np.where(scores, n.statistics_latency, n.inverse_latency)),
     }  # fmt: skip

@@ -17,7 +17,8 @@ from skipopu.spec.ledger import NpeWork
 from skipopu.spec.overlay import IN_FLIGHT
 
 ENGINE = 5
-RESIDUAL, ROUTE = int(Post.RESIDUAL), int(Opcode.ROUTE)  # an enumeration is none of Numba's types
+# an enumeration is none of Numba's types
+RESIDUAL, PRODUCT, LISTS, ROUTE = int(Post.RESIDUAL), int(Post.PRODUCT), int(Post.LISTS), int(Opcode.ROUTE)
 
 
 @jit
@@ -89,6 +90,18 @@ def _drains(m: Machine) -> bool:
 
 
 @jit
+def with_row(post: int) -> bool:
+    """Results meet a row of the global buffer: a residual is added, a gate multiplied."""
+    return post in (RESIDUAL, PRODUCT)
+
+
+@jit
+def leaves(opcode: int, post: int) -> bool:
+    """Results go to the global buffer; logits of a router go to the row masks or lists."""
+    return opcode != ROUTE and post != LISTS
+
+
+@jit
 def _send(m: Machine) -> int:
     """Send a word if it needs no grant or has it; return what the cycle went to."""
     n, w, now = m.npe, m.work, m.total.now
@@ -99,9 +112,9 @@ def _send(m: Machine) -> int:
     m.total.progress = now
     if n.final and w[i].distance:
         n.taken[statistics_row(n, w[i].tile_rows, w[i].head_words)] = now
-    if n.final and w[i].post == RESIDUAL:
+    if n.final and with_row(w[i].post):
         read(m, 1)
-    if n.final and w[i].opcode != ROUTE:
+    if n.final and leaves(w[i].opcode, w[i].post):
         reserve_write(m, m.p.result_latency)
     m.counts.npe[NpeWork.WORDS] += 1
     if emit(n):
@@ -114,16 +127,16 @@ def _send(m: Machine) -> int:
 
 @jit
 def _obstacle(m: Machine) -> int:
-    """What keeps the last pair's word: a residual needs a read port, statistics the row's tile before."""
+    """What keeps the last pair's word: a residual or a gate needs a read port, statistics the row's tile before."""
     n, w = m.npe, m.work
     i = n.operation
-    if w[i].post == RESIDUAL and not can_read(m, 1):
+    if with_row(w[i].post) and not can_read(m, 1):
         return causes.ROWS
     if w[i].distance:
         row = statistics_row(n, w[i].tile_rows, w[i].head_words)
         if not row_free(n.taken, row, m.total.now, w[i].distance):
             return causes.DRAINING
-    if w[i].opcode != ROUTE and not can_write(m, m.p.result_latency):
+    if leaves(w[i].opcode, w[i].post) and not can_write(m, m.p.result_latency):
         return causes.BACKPRESSURE
     return causes.BUSY
 

@@ -116,7 +116,7 @@ def simulate(
     ``advance`` is `run_slice`, or that with an eye on every cycle.
     Raises DeadlockError with every blocked instruction and what it waits for, LimitError beyond the bound.
     """
-    validate_program(program.words, overlay)
+    validate_program(program.words, overlay, simulated=True)
     announce_first_compilation()
     work = resolve_work(program, overlay)
     m = new_machine(program, work, overlay, board, WATCHDOG_CYCLES, WINDOW_CYCLES)
@@ -172,6 +172,6 @@ def _kv_count(m: Machine, program: Program) -> KvCount:
     return KvCount(
         bytes_stored=int(rows.sum()) * vector, bytes_dense=rows.size * vector,
         hbm_bytes_read=int(m.counts.traffic[decode, 1]), buffer_bytes_read=int(m.counts.buffer_bytes[decode]),
-        read_cycles=int(m.total.kv_cycles), rounds=int(c.demand.rounds[c.passes.decode].sum()),
+        read_cycles=int(m.total.kv_cycles), rounds=int(c.demand.rounds[c.trace.steps.decoding()[c.passes.step]].sum()),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.builder import OPCODE_ENGINE
-from skipopu.program.isa import COLUMN, ENGINES, Fields, Gate, Opcode, decode
+from skipopu.program.isa import COLUMN, ENGINES, Fields, Gate, Opcode, decode, writes_lists
 from skipopu.program.program import Program
 from skipopu.sim.loop_bounds import fill_loop_bounds
 from skipopu.spec.ledger import Block, Part, Phase, Traffic
@@ -138,9 +138,13 @@ def _executed(program: Program, f: Fields) -> Ints:
     rows = f[:, COLUMN["rows"]]
     found: Ints = np.maximum(rows, (rows == 0).astype(np.int64))  # weights and constants move once
     passes, layer, block = program.context.passes, program.tags[:, 1], _blocks(program)
+    number = np.where(writes_lists(f), 0, f[:, COLUMN["list"]])
     for gate, rows_of in ((Gate.ATTENTION, trace.rows("q")), (Gate.FFN, trace.rows("ffn"))):
-        gated = (f[:, COLUMN["gate"]] == gate) & (f[:, 0] != Opcode.ROUTE)
+        gated = (f[:, COLUMN["gate"]] == gate) & (f[:, 0] != Opcode.ROUTE) & (number == 0)
         found[gated] = passes.counts(rows_of)[block[gated], layer[gated]]
+    for listed in np.unique(number[number > 0]).tolist():
+        at = number == listed
+        found[at] = passes.counts(program.context.lists.bits[listed - 1])[block[at], layer[at]]
     return found
 
 

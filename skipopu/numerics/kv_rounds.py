@@ -73,6 +73,7 @@ class Passes(NamedTuple):
     rank: NDArray[np.int64]  # [passes, layers]: place of the block's first token in the layer's cache
     present: NDArray[np.bool_]  # [passes, layers]: whether the block goes through the layer
     shown: NDArray[np.int64]  # [passes, layers]: which of the views its queries have
+    ahead: NDArray[np.int64]  # [passes, layers]: places behind the block's last row that its queries see as well
 
     def counts(self, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Rows of each block that run in each layer, [passes, layers], of ``rows`` [layers, tokens]."""
@@ -80,8 +81,8 @@ class Passes(NamedTuple):
         return np.where(self.present[:, : len(rows)], found, 0)
 
     def seen(self) -> NDArray[np.int64]:
-        """Places of the cache up to each block's last row, [passes, layers]."""
-        return self.rank + self.rows[:, None]
+        """Places of the cache up to the last row that each block sees, [passes, layers]."""
+        return self.rank + self.rows[:, None] + self.ahead
 
 
 class Demand(NamedTuple):

@@ -18,15 +18,18 @@ class RowTiles:
     ffn: int
     head: int  # of one stored head
     router: int
+    rank: int = 0  # between two factors of low-rank weights
+    parts: int = 0  # beside X while experts or a stand-in run
 
     @classmethod
-    def of(cls, shape: ModelShape, overlay: Overlay, router_hidden: int) -> "RowTiles":
+    def of(cls, shape: ModelShape, overlay: Overlay, router_hidden: int, rank: int = 0) -> "RowTiles":
         """Count tiles of ``pe_array.dot_length`` elements."""
         d, dot = shape.dimensions, overlay.pe_array.dot_length
         head = overlay.head_storage(d.head_dim) // dot
         return cls(
             math.ceil(d.hidden_size / dot), d.attention_heads * head, d.kv_heads * head,
             math.ceil(d.intermediate_size / dot), head, math.ceil(router_hidden / dot),
+            math.ceil(rank / dot),
         )  # fmt: skip
 
 
@@ -56,6 +59,13 @@ class Places:
         start = self[of] + first
         self._ranges[name] = (start, start + tiles)
 
+    def share(self, name: str, number: int, count: int) -> str:
+        """Return the name of one of ``count`` equal parts of a place, as a place of its own."""
+        first, end = self._ranges[name]
+        part, size = f"{name}.{number}", (end - first) // count
+        self._ranges[part] = (first + number * size, first + (number + 1) * size)
+        return part
+
     def __getitem__(self, name: str) -> int:
         """First tile of a place."""
         return self._ranges[name][0]
@@ -83,7 +93,7 @@ def prefill_rows(shape: ModelShape, overlay: Overlay, tiles: RowTiles, rounds: i
     """
     per_pass = heads_of_pass(shape)
     attention = 2 * per_pass * (2 * tiles.head + rounds)
-    ffn = tiles.x + max(tiles.ffn, tiles.kv + max(tiles.kv, tiles.q), tiles.q) + tiles.router
+    ffn = tiles.x + max(tiles.ffn, tiles.kv + max(tiles.kv, tiles.q), tiles.q, tiles.parts) + tiles.router + tiles.rank
     room = overlay.global_buffer.tiles
     limits = {
         "dataflow.row_block": overlay.dataflow.row_block,

@@ -47,6 +47,7 @@ class Builder:
         self.parts: list[Part] = []
         self._engine: list[int] = []
         self._access: dict[Region, _Access] = {}
+        self._tiles: dict[Tiles, _Access] = {}  # those of the global buffer, which may overlap
         # [producer engine][consumer engine] → newest producer already waited for
         self._waited = [[-1] * len(ENGINES) for _ in ENGINES]
         self._fence = -1  # newest fenced matrix operation: everything before it is written
@@ -84,7 +85,7 @@ class Builder:
         found: set[int] = set()
         for region in reads:
             found.update(access.writer for access in self._touching(region))
-            self._access.setdefault(region, _Access()).readers[engine] = index
+            self._of(region).readers[engine] = index
         for region in writes:
             for access in self._touching(region):
                 found.add(access.writer)
@@ -96,23 +97,21 @@ class Builder:
         """Accesses of the region and, for a range of the global buffer, of every range that overlaps it."""
         if not isinstance(region, Tiles):
             return [self._access[region]] if region in self._access else []
-        return [
-            a
-            for r, a in self._access.items()
-            if isinstance(r, Tiles) and r.first < region.end and region.first < r.end
-        ]
+        return [a for r, a in self._tiles.items() if r.first < region.end and region.first < r.end]
+
+    def _of(self, region: Region) -> _Access:
+        if isinstance(region, Tiles):
+            return self._tiles.setdefault(region, _Access())
+        return self._access.setdefault(region, _Access())
 
     def _replace(self, region: Region, index: int) -> None:
         """Make ``index`` the writer; ranges inside a rewritten range of the global buffer are history."""
-        if isinstance(region, Tiles):
-            inside = [
-                r
-                for r in self._access
-                if isinstance(r, Tiles) and region.first <= r.first and r.end <= region.end
-            ]
-            for r in inside:
-                del self._access[r]
-        self._access[region] = _Access(writer=index)
+        if not isinstance(region, Tiles):
+            self._access[region] = _Access(writer=index)
+            return
+        for r in [r for r in self._tiles if region.first <= r.first and r.end <= region.end]:
+            del self._tiles[r]
+        self._tiles[region] = _Access(writer=index)
 
     def _order(self, producer: int, consumer: int, engine: int) -> None:
         source = self._engine[producer]

@@ -1,18 +1,20 @@
 """What the compiler has a program for; everything else is refused by name."""
 
+from skipopu.program.executed_shape import check_pairs, layer_widths
+from skipopu.program.factors import largest_rank
+from skipopu.program.head_checks import check_heads
+from skipopu.program.joints import check_joints
 from skipopu.program.row_blocks import REGROUPING, active_rows
+from skipopu.program.row_lists import CHANNELS, EXPERTS, HEADS, STAND_INS
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import Overlay
-from skipopu.trace import EventKind, LayerShape, StepPhase, Trace
-from skipopu.trace.logit_rows import logit_rows
-from skipopu.trace.steps import DECODE_PHASES
+from skipopu.trace import StepPhase, Trace
+from skipopu.trace.schema import RowKind
 
-DROPPED = ("attention_heads", "kv_heads", "intermediate_size")  # where they are 0
-CARRIED = (*REGROUPING, EventKind.EARLY_EXIT, EventKind.KV_POP, EventKind.PREFIX_REUSE, EventKind.SCORE_OP)
 ARRAYS = frozenset({
     "rows_q", "rows_kv", "rows_ffn", "token_ids", "positions", "token_class", "kv_source", "mask_class",
-    "kv_read", "kv_read_offsets", "logit_rows",
+    "kv_read", "head_groups", "ffn_groups", "experts", "approx_rows", "kv_read_offsets", "logit_rows",
 })  # fmt: skip
 
 
@@ -22,22 +24,16 @@ def check_carried(trace: Trace, shape: ModelShape, overlay: Overlay) -> None:
     _check_layer_shapes(trace)
     _check_events(trace)
     _check_arrays(trace)
-    if shape.dimensions.kv_heads % 2:
-        raise SpecError(
-            f"shape {shape.name}: kv_heads = {shape.dimensions.kv_heads}; two heads are packed: must be even"
-        )
+    check_pairs(trace.header, shape)
+    check_heads(trace)
+    check_joints(trace, overlay)
     _check_units(trace, shape, overlay)
 
 
 def _check_steps(trace: Trace) -> None:
     for s, phase in enumerate(trace.steps.phase):
-        if phase == StepPhase.ENCODE:
-            raise SpecError(f"trace step {s}: phase encode; the compiler takes steps whose rows see older ones only")
-        if phase in DECODE_PHASES and trace.steps.token_count[s] != 1:
-            label, count = StepPhase(phase).name.lower(), trace.steps.token_count[s]
-            raise SpecError(f"trace step {s}: {label} of {count} tokens; expected 1, the batch size")
-    if logit_rows(trace).max() > 1:
-        raise SpecError(f"trace: logits of {logit_rows(trace).max()} rows of a step; the compiler takes one or none")
+        if phase == StepPhase.ENCODE and trace.header.router.kind != "none":
+            raise SpecError(f"trace step {s}: phase encode beside routers; the compiler takes one of them")
     if trace.header.kv_policy == "reuse_last" and len(trace.header.caches) > 1:
         raise SpecError("trace: kv_policy = reuse_last and several K/V caches; the compiler takes one of them")
 
@@ -49,25 +45,23 @@ def _check_arrays(trace: Trace) -> None:
 
 
 def _check_layer_shapes(trace: Trace) -> None:
-    """A layer may lack a module, which its rows say as well; another width would be another matrix."""
-    for cut in trace.header.layer_shapes:
-        whole = LayerShape(cut.layer, attention_heads=cut.attention_heads, kv_heads=cut.kv_heads,
-                           intermediate_size=cut.intermediate_size)
-        if cut != whole or any(getattr(cut, key) not in (None, 0) for key in DROPPED):
-            raise SpecError(
-                f"trace: layer {cut.layer} has a shape of its own; the compiler takes layers without attention"
-                " (attention_heads = kv_heads = 0) or FFN (intermediate_size = 0), and else one shape for all"
-            )
+    """Rows say as well that a layer lacks a module; a product behind another one would find its gated rows moved up."""
+    parts = [name for name in (HEADS, CHANNELS, EXPERTS, STAND_INS) if name in trace.arrays]
+    if parts and trace.header.layer_shapes:
+        raise SpecError(f"trace: layer shapes and array {parts[0]!r}; the compiler takes one of them")
+    for layer, widths in enumerate(layer_widths(trace)):
+        attention = min(widths.query, widths.kv)
+        kinds: dict[RowKind, int] = {"q": attention, "kv": attention, "ffn": widths.ffn}
+        for kind, size in kinds.items():
+            if not size and trace.rows(kind)[layer].any():
+                raise SpecError(f"trace: layer {layer} has a size of 0 and rows_{kind} that run; expected none")
+        if largest_rank(widths) and trace.header.router.kind != "none":
+            raise SpecError(f"trace: layer {layer} has low-rank weights beside routers; the compiler takes one of them")
 
 
 def _check_events(trace: Trace) -> None:
     """What happens to tokens is known from their rows; a router decides about tokens that are there."""
     for event in trace.events:
-        if event.kind not in CARRIED:
-            raise SpecError(
-                f"trace: event {event.kind.name.lower()}; the compiler takes"
-                f" {', '.join(kind.name.lower() for kind in CARRIED)}"
-            )
         if event.kind in REGROUPING and trace.header.router.kind != "none":
             raise SpecError(f"trace: event {event.kind.name.lower()} beside routers; the compiler takes one of them")
     if trace.header.kv_policy == "reuse_last" and not active_rows(trace).all():
@@ -83,8 +77,10 @@ def _check_units(trace: Trace, shape: ModelShape, overlay: Overlay) -> None:
     ):
         if needed and not there:
             raise SpecError(f"overlay {overlay.name}: {key} = false; shape {shape.name} has {what}; --set {key}=true")
-    if d.learned_positions and trace.tokens > d.learned_positions:
+    own = trace.array("positions")
+    positions = trace.tokens if own is None else 1 + int(own.max())
+    if d.learned_positions and positions > d.learned_positions:
         raise SpecError(
-            f"trace: {trace.tokens} tokens; shape {shape.name} has learned_positions = {d.learned_positions};"
+            f"trace: {positions} positions; shape {shape.name} has learned_positions = {d.learned_positions};"
             " shorten the sequence"
         )

@@ -1,7 +1,7 @@
 """What every part of the compiler looks at: the trace's needs, resolved once."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,17 @@ from skipopu.numerics.kv_schedule import Limits, Placement
 from skipopu.program.blocking import RowTiles, check_decode, prefill_rows
 from skipopu.program.carried import check_carried
 from skipopu.program.constants import WIDE_ROUTERS, routed
+from skipopu.program.executed_shape import executed_shape, layer_widths
+from skipopu.program.factors import largest_rank
+from skipopu.program.head_matrices import decisions, heads_of
 from skipopu.program.interfaces import check_board
+from skipopu.program.joints import Joint, joints_of
 from skipopu.program.kv_views import views_of
 from skipopu.program.memory_map import MemoryMap, map_memory
+from skipopu.program.part_matrices import check_groups, part_tiles
 from skipopu.program.row_blocks import prefix, row_blocks
-from skipopu.program.score_layers import ScoreLayer, cache_sources, score_layers, with_scores
+from skipopu.program.row_lists import RowLists, check_lists, row_lists
+from skipopu.program.score_layers import ScoreLayer, cache_sources, score_layers, template_scores, with_scores
 from skipopu.spec.board import Board
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import Overlay
@@ -45,9 +51,18 @@ class Context:
         router = self.trace.header.router
         return router.hidden if router.kind in WIDE_ROUTERS else 0
 
+    @cached_property
+    def lists(self) -> RowLists:
+        """Row lists of what runs in parts."""
+        return row_lists(self.trace)
+
     def routed(self, module: str, layer: int) -> bool:
-        """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own."""
-        return routed(self.trace.header.router, module, layer)
+        """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own, which decides about rows."""
+        return not self.lists.groups(module) and routed(self.trace.header.router, module, layer)
+
+    def listed(self, module: str, layer: int) -> bool:
+        """Whether ``module`` of ``layer`` has a router that decides about groups of it."""
+        return self.lists.groups(module) > 0 and routed(self.trace.header.router, module, layer)
 
     def decider(self, module: str) -> str:
         """The module whose router decides about ``module``: its own, or the one that a layer has."""
@@ -56,12 +71,27 @@ class Context:
     def runs(self, rows: RowKind, block: int, layer: int) -> bool:
         """Whether rows of a block may run in ``layer``: a router will say, or the trace has them all run."""
         module = self.decider("ffn" if rows == "ffn" else "attention")
-        return self.routed(module, layer) or bool(self._counts[rows][block, layer])
+        return self.routed(module, layer) or self.listed(module, layer) or bool(self._counts[rows][block, layer])
 
     @cached_property
     def logit_rows(self) -> NDArray[np.int64]:
         """Rows of each step that meet the LM head, [steps]."""
         return logit_rows(self.trace)
+
+    @cached_property
+    def joints(self) -> tuple[Joint, ...]:
+        """Where states of vision layers join."""
+        return joints_of(self.trace)
+
+    @cached_property
+    def template_scores(self) -> dict[tuple[int, int], int]:
+        """(step, layer) → the template's centre token, whose scores of this layer the host is to find."""
+        return template_scores(self.trace)
+
+    @cached_property
+    def decisions(self) -> NDArray[np.int64]:
+        """How often each step's last state is asked whether to act, [steps]."""
+        return decisions(self.trace)
 
     @cached_property
     def _counts(self) -> dict[str, NDArray[np.int64]]:
@@ -73,14 +103,20 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
 
     Raises SpecError for what this compiler cannot carry and for what does not fit.
     """
-    shape = trace.header.shape
+    shape = executed_shape(trace.header)
     check_carried(trace, shape, overlay)
+    lists = row_lists(trace)
+    check_lists(trace, lists, overlay)
+    check_groups(shape, overlay, lists)
     check_board(trace, shape, overlay, board)
     router = trace.header.router
     hidden = router.hidden if router.kind in WIDE_ROUTERS else 0
     places, scores = prefix(trace) + trace.tokens, score_layers(trace)
-    memory = map_memory(shape, overlay, board, places, router, scores=len(scores))
-    tiles = RowTiles.of(shape, overlay, hidden)
+    widths, heads = layer_widths(trace), heads_of(trace)
+    layout = partial(map_memory, shape, overlay, board, places, router, scores=len(scores), widths=widths, heads=heads,
+                     lists=lists, joints=joints_of(trace))  # fmt: skip
+    memory, tiles = layout(), RowTiles.of(shape, overlay, hidden, max(map(largest_rank, widths)))
+    tiles = replace(tiles, parts=part_tiles(lists, overlay, tiles.x))
     check_decode(shape, overlay)
     ports = 1 if overlay.kv_buffer.map == "interleaved" else overlay.dma.hbm_ports
     sources, queries = cache_sources(trace, scores), _queries(trace, scores)
@@ -100,7 +136,7 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
             break
         rows = fit
     if len(passes.tokens) != places:
-        memory = map_memory(shape, overlay, board, places, router, len(passes.tokens), len(scores))
+        memory = layout(rows=len(passes.tokens))
     return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found, scores)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from skipopu.program.constants import ConstantMap
+from skipopu.program.head_matrices import Heads
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
@@ -48,10 +49,11 @@ def strides_of(shape: ModelShape, overlay: Overlay) -> Strides:
 
 def map_ddr(
     shape: ModelShape, overlay: Overlay, tokens: int, rows: int, board: Board, constants: ConstantMap,
-    strides: Strides,
+    strides: Strides, heads: Heads, joints: int = 0,
 ) -> dict[str, int]:
     """Return the first byte of every region for ``rows`` slots of rows; SpecError where the board is too small."""
     d, tile = shape.dimensions, overlay.tile_bytes
+    logits = words(math.ceil(d.vocabulary / overlay.pe_array.dot_length) * tile, overlay)
     queries = rows * d.kv_heads // 2 * strides.pair
     # prefill's blocks leave room for two pairs' scores on chip
     scores = overlay.global_buffer.tiles * tile
@@ -66,9 +68,13 @@ def map_ddr(
         "o": queries,
         "scores0": scores,
         "scores1": scores,
-        "last": math.ceil(d.hidden_size / overlay.pe_array.dot_length) * strides.last,
-        "logits": words(math.ceil(d.vocabulary / overlay.pe_array.dot_length) * tile, overlay),
+        "last": heads.logit_rows * math.ceil(d.hidden_size / overlay.pe_array.dot_length) * strides.last,
+        "logits": heads.logit_rows * logits,
         "program": PROGRAM_BYTES,
+        "decision": words(tile, overlay),
+        "visual": heads.searched * strides.row,  # embeddings of the tokens that look for their nearest word
+        "similarities": heads.searched * logits,
+        "states": joints * rows * strides.row,  # of vision layers, block by block like X
     }
     starts, offset = {}, 0
     for name, size in sizes.items():

@@ -6,11 +6,21 @@ from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Region
 from skipopu.program.emitter import OUTSIDE, Emitter, Held
+from skipopu.program.experts import emit_chosen, emit_experts, expert_places
+from skipopu.program.factors import RANK, ends, first_factor, inner_post, projection_of
+from skipopu.program.heads import emit_row_heads
 from skipopu.program.isa import Opcode, Post
-from skipopu.program.nonlinear import emit_norm, emit_softmax, maximum_region, statistics_bank
+from skipopu.program.nonlinear import (
+    emit_norm,
+    emit_normalization,
+    emit_softmax,
+    maximum_region,
+    normalized,
+    statistics_bank,
+)
+from skipopu.program.part_matrices import slices
+from skipopu.program.stand_ins import emit_stand_in, has_stand_in, stand_in_tiles
 from skipopu.spec.ledger import Part
-
-ACTIVATIONS = {"swiglu": Post.SWIGLU, "gelu": Post.GELU, "relu": Post.RELU}
 
 
 def emit_decode(e: Emitter, step: int, block: Block) -> None:
@@ -27,41 +37,13 @@ def emit_decode(e: Emitter, step: int, block: Block) -> None:
             e.b.part = Part.ROUTER
             e.route("attention", "x", e.places["x"], 1)
             _attention(e)
+        if has_stand_in(e, "attention"):
+            emit_stand_in(e, "attention", "x", "xn", 1)
         if e.c.runs("ffn", block.number, layer):
-            e.b.part = Part.FFN
+            e.b.part = Part.FFN_ROUTER
             e.route("ffn", "x", e.places["x"], 1)
             _ffn(e)
-    if e.c.logit_rows[step]:
-        emit_head(e, "x", e.places["x"])
-
-
-def emit_head(e: Emitter, place: str, source: int) -> None:
-    """Final norm and LM head of the row at ``source``; the logits go to DDR4."""
-    e.b.layer, e.b.part = -1, Part.OUTSIDE
-    e.route("final", place, source, 1)
-    emit_norm(e, Part.OUTSIDE, {}, place, "xn", 1)
-    tile, dot, normalize = e.c.overlay.tile_bytes, e.c.overlay.pe_array.dot_length, int(e.fused)
-    for name, first, count, held in e.projections("lm_head", layer=-1):
-        target = e.places["logits"]
-        reads, writes, fields = _normalized(e, place, "xn", normalize, count)
-        e.matmul(
-            name, held, {}, reads, ["logits", "next_token", *writes], first=first, count=count, layer=-1,
-            target=target, rows=1, **(fields | ({"source": source} if normalize else {})),
-        )  # fmt: skip
-        e.store("logits", first // dot * tile, "logits", target, 1, -(-count // dot))
-        normalize = 0
-
-
-def _normalized(
-    e: Emitter, x: str, xn: str, normalize: int, columns: int
-) -> tuple[list[Region], list[Region], dict[str, int]]:
-    """Regions and fields of a product whose input is X, normalised on its way into ``xn``, or what is there already.
-
-    The second column block waits until all is written back; after a product of one the next operation has to.
-    """
-    written: list[Region] = [xn] if normalize and columns <= e.c.overlay.pe_array.columns else []
-    source = x if normalize else xn
-    return [source], written, {"source": e.places[source], "operand": e.places[xn], "normalize": normalize}
+    emit_row_heads(e, step)
 
 
 def _places(e: Emitter, rounds: int) -> Places:
@@ -75,7 +57,10 @@ def _places(e: Emitter, rounds: int) -> Places:
         ("v", t.kv),
         ("o", t.q),
         ("h", t.ffn),
+        (RANK, t.rank),
     ):
+        places.add(name, tiles)
+    for name, tiles in (expert_places(e) | {"stand_in": stand_in_tiles(e)}).items():
         places.add(name, tiles)
     places.add("router", t.router).add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
     return places.add("scores", d.attention_heads * rounds)
@@ -89,40 +74,57 @@ def _token_id(e: Emitter, token: int) -> int:
 def _attention(e: Emitter) -> None:
     p, gate = e.places, e.gate("attention", e.b.layer)
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else gate
-    pairs = e.pairs
     emit_norm(e, Part.NORM, kv_gate, "x", "xn", 1)
     normalize, attended = int(e.fused), False
     for name, first, count, held in e.projections("k", "v", "q", "o"):
-        if name == "o":
+        projection = projection_of(name)
+        if projection == "o":
             if not attended:
-                emit_scores(e, e.visible, gate, 0, pairs, "q", "scores", 1)
-                emit_context(e, e.visible, gate, 0, pairs, "scores", "o", 1)
+                _attend(e, gate)
                 attended = True
             e.b.part = Part.OUTPUT
-            e.matmul(
-                name, held, gate, ["o", "x"], ["x"], first=first, count=count, source=p["o"],
-                operand=p["x"] + e.part(first, 1), target=p["x"] + e.part(first, 1), rows=1,
-                post=int(Post.RESIDUAL),
-            )  # fmt: skip
+            emit_residual_part(e, name, held, gate, "o", first, count, 1)
             continue
-        emit_projection(e, name, held, gate if name == "q" else kv_gate, first, count, ("x", "xn", name), 1, normalize)
+        own = e.group_gate("attention", first // count) if projection == "q" else kv_gate
+        places = ("x", "xn", projection)
+        emit_projection(e, name, held, own, first, count, places, 1, normalize)
         normalize = 0
-        if name != "q" and first + count == e.c.memory.matrices[e.b.layer, name].columns:
-            e.append_kv(int(name == "v"), name, p[name], 1, kv_gate)
+        if projection != "q" and ends_projection(e, name, first + count):
+            e.append_kv(int(projection == "v"), projection, p[projection], 1, kv_gate)
+
+
+def _attend(e: Emitter, gate: dict[str, int]) -> None:
+    """All pairs of key/value heads at once, or pair by pair where the token may ask some of them only."""
+    if not e.c.listed("attention", e.b.layer):
+        emit_scores(e, e.visible, gate, 0, e.pairs, "q", "scores", 1)
+        emit_context(e, e.visible, gate, 0, e.pairs, "scores", "o", 1)
+        return
+    for pair in range(e.pairs):
+        q, scores, o = (e.places.share(name, pair, e.pairs) for name in ("q", "scores", "o"))
+        emit_scores(e, e.visible, e.pair_gate(pair), pair, 1, q, scores, 1)
+        emit_context(e, e.visible, e.pair_gate(pair), pair, 1, scores, o, 1)
+
+
+def ends_projection(e: Emitter, name: str, columns: int) -> bool:
+    """Whether a projection is complete with the first ``columns`` of weight matrix ``name``."""
+    return not first_factor(name) and columns == e.c.memory.matrices[e.b.layer, name].columns
 
 
 def emit_projection(
     e: Emitter, name: str, held: Held, gate: dict[str, int], first: int, count: int,
     places: tuple[str, str, str], rows: int, normalize: int,
 ) -> None:  # fmt: skip
-    """Part of the K, V or Q projection; ``places`` are X, normalised X and the result."""
-    x, xn, target = places
+    """Part of the K, V or Q projection, or of a factor of it; ``places`` are X, normalised X and the result."""
+    x, xn, result = places
     e.b.part = Part.PROJECTIONS
-    reads, writes, fields = _normalized(e, x, xn, normalize, count)
+    source, target = ends(name, x, result)
+    reads, writes, fields = normalized(e, source, xn if source == x else source, normalize, count)
+    turned = e.c.shape.rotary and projection_of(name) != "v" and not first_factor(name)
+    place = e.places[target] + e.part(first, rows)
+    own = e.tiles("attention", target, place, e.part(count, rows)) if projection_of(name) == "q" else target
     e.matmul(
-        name, held, gate, reads, [target, *writes], first=first, count=count,
-        target=e.places[target] + e.part(first, rows), rows=rows,
-        post=int(Post.ROPE if e.c.shape.rotary and name != "v" else Post.NONE), **fields,
+        name, held, gate, reads, [own, *writes], first=first, count=count, target=place, rows=rows,
+        post=int(Post.ROPE if turned else Post.NONE), **fields,
     )  # fmt: skip
 
 
@@ -164,7 +166,8 @@ def _kv_product(
     e.emit(
         opcode, [*reads, *e.gate_reads(gate)], writes, source=e.places[source], target=e.places[target],
         rows=rows, k_tiles=e.c.tiles.head, tokens=tokens, pair=pair, pairs=pairs,
-        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), half=bank, **fields,
+        group=e.c.shape.queries_per_kv_head, layer=e.b.layer, normalize=int(e.fused), half=bank,
+        bidirectional=int(e.bidirectional), **fields,
     )  # fmt: skip
 
 
@@ -176,24 +179,69 @@ def value_tile(e: Emitter) -> dict[str, int]:
 
 
 def _ffn(e: Emitter) -> None:
-    p, gate = e.places, e.gate("ffn", e.b.layer)
+    if e.c.lists.has_experts(e.b.layer):
+        emit_experts(e, "x", "xn", 1)
+        emit_chosen(e, "xn", "x", 1)
+        return
+    gate = e.gate("ffn", e.b.layer)
     emit_ffn_input(e, gate, "x", "xn", "h", 1)
     for name, first, count, held in e.projections("down"):
-        e.matmul(
-            name, held, gate, ["h", "x"], ["x"], first=first, count=count, source=p["h"],
-            operand=p["x"] + e.part(first, 1), target=p["x"] + e.part(first, 1), rows=1,
-            post=int(Post.RESIDUAL),
-        )  # fmt: skip
+        emit_residual_part(e, name, held, gate, "h", first, count, 1)
+    if has_stand_in(e, "ffn"):
+        emit_stand_in(e, "ffn", "x", "xn", 1)
+
+
+def emit_residual_part(
+    e: Emitter, name: str, held: Held, gate: dict[str, int], source: str, first: int, count: int, rows: int
+) -> None:
+    """Part of the O or down projection of place ``source``, added to X, or of the first factor of it.
+
+    Where rows run groups, group by group: a product of what lies in the group's tiles.
+    """
+    module = {"o": "attention", "down": "ffn"}.get(name, "")
+    groups = e.c.lists.groups(module) if module else 0
+    for group, matrix in enumerate(slices(name, groups)):
+        own = e.group_gate(module, group) if groups else gate
+        before = group * e.c.memory.matrices[e.b.layer, matrix].k_tiles * rows
+        _residual_product(e, matrix, held, own, (source, before), first, count, rows)
+
+
+def _residual_product(
+    e: Emitter, name: str, held: Held, gate: dict[str, int], at: tuple[str, int], first: int, count: int, rows: int
+) -> None:
+    source, target = ends(name, at[0], "x")
+    module, begin = "attention" if name.startswith("o") else "ffn", e.places[source] + at[1]
+    read = e.tiles(module, source, begin, e.c.memory.matrices[e.b.layer, name].k_tiles * rows)
+    place, fields = e.places[target] + e.part(first, rows), {}
+    if target == "x":
+        fields = {"operand": place, "post": int(Post.RESIDUAL)}
+    e.matmul(
+        name, held, gate, [read, target] if fields else [read], [target], first=first, count=count,
+        source=begin, target=place, rows=rows, **fields,
+    )  # fmt: skip
 
 
 def emit_ffn_input(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, rows: int) -> None:
-    """Up projection with the activation, or interleaved gate and up with SwiGLU, of ``x``, normalised into ``xn``."""
-    emit_norm(e, Part.FFN, gate, x, xn, rows)
-    normalize, post = int(e.fused), ACTIVATIONS[e.c.shape.dimensions.activation]
-    for name, first, count, held in e.projections(e.c.shape.ffn_input):
-        reads, writes, fields = _normalized(e, x, xn, normalize, count)
+    """Up projection with the activation, or interleaved gate and up with SwiGLU, of ``x``, normalised into ``xn``.
+
+    Low-rank, gate and up are apart: the gate's rows wait at ``h`` for those of up to be multiplied with SiLU of them.
+    """
+    emit_norm(e, Part.FFN_ROUTER, gate, x, xn, rows)
+    normalize = int(e.fused)
+    if e.fused and e.c.listed("ffn", e.b.layer):  # no product has all rows, which it could normalise on the way
+        emit_normalization(e, Part.FFN_ROUTER, gate, x, xn, rows)
+        normalize = 0
+    e.b.part = Part.FFN
+    for name, first, count, held in e.projections(e.c.shape.ffn_input, "gate", "up"):
+        post, (source, target) = inner_post(e.c.shape, name), ends(name, x, h)
+        reads, writes, fields = normalized(e, source, xn if source == x else source, normalize, count)
+        place = e.places[target] + e.part(first, rows, post)
+        if post == Post.PRODUCT:
+            reads, fields["operand"] = [*reads, target], place
+        own = e.group_gate("ffn", first // count) if e.c.listed("ffn", e.b.layer) else gate
+        written = e.tiles("ffn", target, place, e.part(count, rows, post))
         e.matmul(
-            name, held, gate, reads, [h, *writes], first=first, count=count,
-            target=e.places[h] + e.part(first, rows, post), rows=rows, post=int(post), **fields,
+            name, held, own, reads, [written, *writes], first=first, count=count,
+            target=place, rows=rows, post=int(post), **fields,
         )  # fmt: skip
         normalize = 0

@@ -8,11 +8,14 @@ from skipopu.program.blocking import Places
 from skipopu.program.builder import Builder, Region, Tiles
 from skipopu.program.constants import Channels, ConstantBlock, norm_modules
 from skipopu.program.context import Context
+from skipopu.program.factors import biased, projection_of
 from skipopu.program.isa import Gate, Opcode, Post
 from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.part_matrices import LISTS
 from skipopu.spec.ledger import Part
 
 OUTSIDE = -1  # layer of what is in none
+CHOSEN: Region = ("prompt", "chosen")  # embeddings of tokens that follow from earlier results
 GATES = {"attention": Gate.ATTENTION, "ffn": Gate.FFN}
 
 
@@ -44,6 +47,7 @@ class Emitter:
         self.gamma = Held(0)
         self.places = Places(context.overlay, "nothing")
         self.decode = False  # steps of one token, which use the invariance buffer
+        self.bidirectional = False  # steps whose rows see later ones too
         self.block = 0  # row block that is emitted
         self.most_channels = Channels.of(context.shape, context.overlay).most
         self.pairs = context.shape.dimensions.kv_heads // 2
@@ -54,6 +58,11 @@ class Emitter:
 
     @property
     def visible(self) -> int:
+        """Places of the layer's K/V cache up to the last row that the block sees."""
+        return self.end + int(self.c.passes.ahead[self.block, self.b.layer])
+
+    @property
+    def end(self) -> int:
         """Places of the layer's K/V cache up to the last row of the block."""
         passes = self.c.passes
         return int(passes.rank[self.block, self.b.layer] + passes.rows[self.block])
@@ -72,6 +81,13 @@ class Emitter:
     def _region(self, name: Region) -> Region:
         found = self.places.range(name) if isinstance(name, str) else None
         return Tiles(*found) if found else name
+
+    def tiles(self, module: str, place: str, first: int, count: int) -> Region:
+        """``count`` tiles of a place from tile ``first`` of the buffer on, where groups of a module use it in parts.
+
+        Elsewhere the whole place, though a product may be cut in parts: its hazards then are those of one product.
+        """
+        return Tiles(first, first + count) if self.c.listed(module, self.b.layer) else place
 
     # --- DDR4 -----------------------------------------------------------------------------------------
 
@@ -120,7 +136,7 @@ class Emitter:
 
     def _tensor(self, what: Region) -> Region:
         """Region of a DDR4 tensor; X is one a row block, an embedding depends on the token chosen before."""
-        if what == "embedding":
+        if what in ("embedding", CHOSEN):
             return "next_token"
         if _region(what) == "x":  # of this block, or that of the block whose first row is named
             return what if isinstance(what, tuple) else (what, self.b.first_row)
@@ -145,7 +161,21 @@ class Emitter:
     def gate_reads(self, fields: dict[str, int]) -> list[Region]:
         """Regions that an instruction with these fields reads for its gate."""
         gate = fields.get("gate", 0)
+        if fields.get("list"):
+            return [("list", fields["list"])]
         return [("mask", gate, fields["mask"])] if gate else []
+
+    def group_gate(self, module: str, group: int) -> dict[str, int]:
+        """Fields that bind an instruction to the rows that run a group of a module."""
+        if not self.c.listed(module, self.b.layer):
+            return self.gate(module, self.b.layer)
+        return {"list": self.c.lists.group(module, group)}
+
+    def pair_gate(self, pair: int) -> dict[str, int]:
+        """Fields that bind an instruction to the rows that ask a pair of key/value heads."""
+        if not self.c.listed("attention", self.b.layer):
+            return self.gate("attention", self.b.layer)
+        return {"list": self.c.lists.pairs[pair]}
 
     def route(self, norm: str, place: Region, source: int, rows: int, stream_from: int = -1) -> None:
         """Row statistics of X at ``source`` for ``norm`` and the routers that read it, from a stream or the buffer.
@@ -169,6 +199,9 @@ class Emitter:
             )  # fmt: skip
         for module, last in zip(routed, routers, strict=True) if self.c.router_hidden else ():
             self._hidden_router(module, place, source, rows, last)
+        for module in modules:
+            if self.c.listed(module, self.b.layer):
+                self._list_router(module, place, source, rows)
 
     def load_and_route(self, block: Block, norm: str) -> None:
         """Load X once: the router and fused statistics take each tile as it passes (Algorithm 1, step 1)."""
@@ -187,14 +220,38 @@ class Emitter:
         # a route has one register number for all the masks it writes
         mask = 1 - self._mask[routed[0]] if routed else 0
         self._mask |= dict.fromkeys(routed, mask)
-        masks = [("mask", int(GATES[m]), mask) for m in routed]
+        masks: list[Region] = [("mask", int(GATES[m]), mask) for m in routed]
+        others = [number for m in routed if (number := self.c.lists.stand_in(m))]
+        if others:
+            masks += [("list", number) for number in others]
+            fields["list"] = others[0]
         gate = int(GATES[routed[0]] if len(routed) == 1 else Gate.ALL)
         regions = [*masks, *(["statistics"] if self.fused else []), *writes]
         self.emit(Opcode.ROUTE, reads, regions, stream_from, gate=gate, mask=mask, **fields)
 
+    def _list_router(self, module: str, place: Region, source: int, rows: int) -> None:
+        """A router of groups: two logits a group, of X or of the hidden layer, become bits of row lists."""
+        tiles, lists = self.c.tiles.x, self.c.lists
+        if self.c.router_hidden:
+            source, place, tiles = self._hidden_layer(module, place, source, rows), "router", self.c.tiles.router
+        first, count = lists.group(module, 0), lists.groups(module)
+        numbers = {*range(first, first + count), *(lists.pairs if module == "attention" else ())}
+        self.weights(LISTS[module], {})
+        self.emit(
+            Opcode.MATMUL, [place], [("list", number) for number in sorted(numbers)], source=source, rows=rows,
+            k_tiles=tiles, columns=self.c.memory.matrices[self.b.layer, LISTS[module]].columns, datatype=1,
+            post=int(Post.LISTS), list=first,
+        )  # fmt: skip
+
     def _hidden_router(self, module: str, place: Region, source: int, rows: int, last: Held) -> None:
         """A two-layer router: D → hidden from HBM in FP16, then hidden → 2 from the constants."""
-        name, tiles = f"router_{module}", self.c.tiles.router
+        target = self._hidden_layer(module, place, source, rows)
+        fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": self.c.tiles.router, **last.fields}
+        self._masks((module,), ["router", last.region], [], -1, **fields)
+
+    def _hidden_layer(self, module: str, place: Region, source: int, rows: int) -> int:
+        """The first layer of a two-layer router; return where its results are."""
+        name = f"router_{module}"
         post = Post.RELU if self.c.trace.header.router.kind == "mlp" else Post.NONE
         target = self.places["router"]
         self.weights(name, {})
@@ -203,8 +260,7 @@ class Emitter:
             k_tiles=self.c.tiles.x, columns=self.c.memory.matrices[self.b.layer, name].columns, datatype=1,
             post=int(post),
         )  # fmt: skip
-        fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": tiles, **last.fields}
-        self._masks((module,), ["router", last.region], [], -1, **fields)
+        return target
 
     # --- products -------------------------------------------------------------------------------------
 
@@ -226,7 +282,7 @@ class Emitter:
         count = matrix.columns if count < 0 else count
         self.weights(name, gate, first, layer)
         norm = ["statistics", self.gamma.region] if fields.get("normalize") else []
-        fields["bias"] = int(self.c.shape.biased(name))
+        fields["bias"] = int(biased(self.c.shape, name))
         turn = ["rotary"] if fields.get("post") == Post.ROPE else []
         self.emit(
             Opcode.MATMUL, [*reads, held.region, *norm, *turn, *self.gate_reads(gate)], writes, columns=count,
@@ -234,15 +290,16 @@ class Emitter:
         )  # fmt: skip
 
     def projections(
-        self, *names: str, layer: int | None = None, only: str = ""
+        self, *names: str, layer: int | None = None, only: tuple[str, ...] = ()
     ) -> Iterator[tuple[str, int, int, Held]]:
         """Weight matrices in the column parts whose scales fit a constants half, several parts a half.
 
-        Yields (name, first column, columns, place of the scales), of all or of ``only`` one matrix; a half is loaded
-        before its first part.
+        Yields (name, first column, columns, place of the scales), of all or of ``only`` some matrices; a half is
+        loaded before its first part.
         """
         for block in self.c.memory.constants[self.b.layer if layer is None else layer, names[0]]:
-            parts = [piece for piece in block.pieces if piece.kind == "scales" and only in ("", piece.name)]
+            scales = [piece for piece in block.pieces if piece.kind == "scales"]
+            parts = [piece for piece in scales if projection_of(piece.name) in (only or names)]
             held = self.constants(block) if parts else Held(0)
             for piece in parts:
                 yield piece.name, piece.first, piece.columns, Held(held.half, piece.word)
@@ -267,7 +324,7 @@ class Emitter:
         self.emit(
             Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)],
             layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv,
-            columns=self.c.tiles.head, tokens=self.visible,
+            columns=self.c.tiles.head, tokens=self.end,
             address=self.c.memory.kv_address(self.b.layer, value) // ADDRESS_UNIT, **gate,
         )  # fmt: skip
 

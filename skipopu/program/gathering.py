@@ -1,11 +1,11 @@
 """Rows of the residual stream come into a block: embeddings of new tokens, or what is left of earlier blocks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from skipopu.program.block import Block
 from skipopu.program.blocking import Places
-from skipopu.program.emitter import OUTSIDE, Emitter
+from skipopu.program.emitter import CHOSEN, OUTSIDE, Emitter
 
 Move = tuple[int, int]  # row of the earlier block, row of the new one
 
@@ -18,8 +18,9 @@ def prefill_places(e: Emitter, what: str) -> Places:
 class Gathering:
     """Knows in which block of a step each token's row of X lies."""
 
-    def __init__(self, e: Emitter) -> None:
+    def __init__(self, e: Emitter, *, chosen: bool = False) -> None:
         self._e = e
+        self._source = CHOSEN if chosen else "prompt"  # embeddings that are there, or follow from earlier results
         self._home: dict[int, tuple[Block, int]] = {}  # token → block, row of it
 
     def bring(self, block: Block) -> None:
@@ -37,6 +38,13 @@ class Gathering:
             self._store(block)
         self._home |= {token: (block, row) for row, token in enumerate(tokens)}
 
+    def runs(self, tokens: Iterable[int]) -> Iterator[tuple[Block, int, int]]:
+        """Yield (block, first row, rows) of neighbouring rows in which ``tokens`` lie."""
+        homes = enumerate(self._home[token] for token in tokens)
+        for (block, _), run in groupby(homes, key=lambda home: (home[1][0], home[1][1] - home[0])):
+            own = [row for _, (_, row) in run]
+            yield block, own[0], len(own)
+
     @property
     def _aligned(self) -> bool:
         """A row tile fills words of DDR4, and so can be written by itself."""
@@ -49,7 +57,7 @@ class Gathering:
     def _embed(self, block: Block) -> None:
         self._places(block, 0)
         e, at = self._e, block.first * self._e.c.memory.strides.row
-        e.load("prompt", at, "stay", e.places["stay"], block.rows, e.c.tiles.x)
+        e.load(self._source, at, "stay", e.places["stay"], block.rows, e.c.tiles.x)
         self._store(block)
 
     def _store(self, block: Block) -> None:

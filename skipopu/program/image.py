@@ -7,6 +7,9 @@ import numpy as np
 from skipopu.numerics.floating_point import FP16
 from skipopu.program.context import Context
 from skipopu.program.ddr_map import rotary_word
+from skipopu.program.executed_shape import layer_widths
+from skipopu.program.factors import largest_rank
+from skipopu.program.head_matrices import Heads, heads_of
 from skipopu.program.image_matrices import matrix_of, write_matrix
 from skipopu.program.image_memory import SparseMemory, StripedMemory
 from skipopu.program.image_vectors import positions_of, write_constants, write_rotary, write_rows
@@ -14,6 +17,7 @@ from skipopu.program.parameters import Bits, ModelParameters
 from skipopu.program.program import Program
 from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import DDR_CHANNELS, FP16_BYTES
+from skipopu.trace import StepPhase
 
 REUSE = "reuse_last"
 
@@ -64,8 +68,17 @@ def build_image(program: Program, parameters: ModelParameters) -> Image:
 
 
 def _check(c: Context, parameters: ModelParameters) -> None:
+    if (c.trace.steps.phase == StepPhase.ENCODE).any() or c.joints:
+        raise SpecError("trace: encode steps, or vision states that join within the decoder: in the simulator only")
     if c.passes.shown.any() or c.trace.steps.arrival_seconds.any():
         raise SpecError("trace: several K/V caches, popped entries or arrival times: in the simulator only")
+    if heads_of(c.trace) != Heads():
+        raise SpecError("trace: logits of several rows, scores, decisions or a search: in the simulator only")
+    if c.lists.count:
+        raise SpecError("trace: groups, experts or stand-ins, which row lists choose: in the simulator only")
+    widths = layer_widths(c.trace)
+    if any(map(largest_rank, widths)) or len({w.ffn for w in widths if w.ffn}) > 1:
+        raise SpecError("trace: low-rank weights, or FFNs of several widths: in the simulator only")
     d, needed = c.shape.dimensions, int(positions_of(c).max()) + 1
     # the LM head has weights of its own, tied or not: they are quantised
     if replace(parameters.shape.dimensions, tied_embeddings=d.tied_embeddings) != d:

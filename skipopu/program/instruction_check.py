@@ -40,8 +40,13 @@ def address_multiples(overlay: Overlay) -> dict[Opcode, int]:
 LENGTH_MULTIPLES = {Opcode.LOAD_CONSTANTS: DDR_CHANNELS}  # of ``columns``; a transfer of rows is filled up
 
 
-def highest_values(overlay: Overlay) -> dict[str, int]:
-    """Field → the highest of its values that mean something to the RTL; row lists are the simulator's alone."""
+def highest_values(overlay: Overlay, simulated: bool = False) -> dict[str, int]:
+    """Field → the highest of its values that mean something to the RTL, or where ``simulated`` to the simulator.
+
+    Row lists, results that meet a gate and rows that see later ones are the simulator's alone.
+    """
+    if simulated:
+        return {"gate": max(Gate), "post": max(Post)}
     return {
         "gate": max(Gate), "post": Post.GELU if overlay.npe.gelu else Post.RELU, "list": 0, "bidirectional": 0,
     }  # fmt: skip
@@ -55,13 +60,16 @@ def most_signals(overlay: Overlay) -> int:
     return (1 << SEMAPHORE_BITS) - 1 - overlay.sequencer.queue_depth
 
 
-def check_instructions(words: Words, overlay: Overlay) -> Status:
-    """Return the fault that the hardware would report, the first in program order; OK if there is none."""
+def check_instructions(words: Words, overlay: Overlay, simulated: bool = False) -> Status:
+    """Return the fault that the hardware would report, the first in program order; OK if there is none.
+
+    ``simulated``: what only the simulator carries is none.
+    """
     if len(words) == 0:
         return status(Condition.NO_INSTRUCTION)
     fields, rest = unpack(words)
-    found = [*_encoding(fields, rest), *_illegal(fields, overlay), *_misaligned(fields, overlay), *_halts(fields)]
-    found += _semaphores(fields, most_signals(overlay))
+    found = [*_encoding(fields, rest), *_illegal(fields, highest_values(overlay, simulated)), *_halts(fields)]
+    found += [*_misaligned(fields, overlay), *_semaphores(fields, most_signals(overlay))]
     return min(found, key=lambda s: (s.index, s.code), default=Status())
 
 
@@ -78,9 +86,9 @@ def _encoding(fields: Fields, rest: Words) -> Iterator[Status]:
         yield status(Condition.RESERVED_BITS, i)
 
 
-def _illegal(fields: Fields, overlay: Overlay) -> Iterator[Status]:
+def _illegal(fields: Fields, highest: dict[str, int]) -> Iterator[Status]:
     """Of several fields of an instruction the first one's fault: gate, post, list, bidirectional, columns."""
-    bad = {name: fields[:, COLUMN[name]] > most for name, most in highest_values(overlay).items()}
+    bad = {name: fields[:, COLUMN[name]] > most for name, most in highest.items()}
     logits, statistics = fields[:, COLUMN["columns"]], fields[:, COLUMN["normalize"]] == 1
     routes = np.isin(logits, LOGITS) | (statistics & (logits == 0))
     bad["columns"] = (fields[:, 0] == Opcode.ROUTE) & ~routes

@@ -37,9 +37,11 @@ class Opcode(IntEnum):
     SCORES = 8  # pe_array: queries at source times K rounds → raw scores at target; normalize: running maximum and sum
     CONTEXT = 9  # pe_array: scores at source, through softmax on the way if normalize, times V rounds → target;
     # a head's V goes through in operand parts of columns columns
-    ROUTE = 10  # pe_array: columns router logits and row statistics; writes the row masks
-    STATISTICS = 11  # pe_array idle: statistics of rows × k_tiles, or of raw scores of tokens, at source
-    NORMALIZE = 12  # pe_array idle: RMSNorm of rows × k_tiles, or softmax of raw scores of tokens, source → target
+    ROUTE = 10  # pe_array: columns router logits and row statistics; writes the row masks, and to list the other rows
+    STATISTICS = 11  # pe_array idle: statistics of rows × k_tiles, or of raw scores of tokens, at source; with list of
+    # group vectors a row, whose lengths become bits of row lists and factors of rows
+    NORMALIZE = 12  # pe_array idle: RMSNorm of rows × k_tiles, or softmax of raw scores of tokens, source → target;
+    # with value a row is multiplied by the length of its vector number group alone
 
 
 class Gate(IntEnum):
@@ -130,6 +132,15 @@ def _places() -> list[tuple[int, int, int]]:
 
 PLACES = _places()
 assert (PLACES[-1][0] + 1) * WORD_BITS // 8 <= INSTRUCTION_BYTES
+
+
+def writes_lists(fields: Fields) -> NDArray[np.bool_]:
+    """Return of which instructions [n] the field ``list`` is where they write; of all others it is their gate."""
+    opcode = fields[:, 0]
+    vectors = (fields[:, COLUMN["group"]] > 0) & (fields[:, COLUMN["tokens"]] == 0)
+    logits = (opcode == Opcode.MATMUL) & (fields[:, COLUMN["post"]] == Post.LISTS)
+    found: NDArray[np.bool_] = (opcode == Opcode.ROUTE) | ((opcode == Opcode.STATISTICS) & vectors) | logits
+    return found
 
 
 def encode(fields: Fields) -> Words:

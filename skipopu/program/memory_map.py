@@ -1,16 +1,24 @@
 """Where everything lies: weights striped over the HBM ports, K/V token-wise, the rest in DDR4."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skipopu.program.constants import WIDE_ROUTERS, Channels, ConstantMap, map_constants
 from skipopu.program.ddr_map import Strides, map_ddr, strides_of
+from skipopu.program.factors import factored
+from skipopu.program.head_matrices import LM, Heads, columns_of, shared
+from skipopu.program.joints import Joint, joint_matrices
+from skipopu.program.part_matrices import parted, whole
+from skipopu.program.row_lists import NO_LISTS, RowLists
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import BOUNDARY, FP16_BYTES, Overlay
+from skipopu.trace.layer_widths import Widths
 from skipopu.trace.router import Router
 
+ONE_HEAD = Heads()
 ADDRESS_UNIT = 64  # bytes; addresses in instructions count these
 
 
@@ -44,7 +52,7 @@ class Matrix:
 class MemoryMap:
     """Byte layout of HBM (the same in every port) and of DDR4.
 
-    ``matrices`` maps (layer, name) to Matrix; layer −1 holds the LM head. K of the token in slot s of layer l
+    ``matrices`` maps (layer, name) to Matrix; layer −1 holds the heads. K of the token in slot s of layer l
     starts at ``kv_base + (2·l·slots + s)·stride_bytes`` of its port, V ``slots`` strides later. Token-wise map: a
     vector lies whole in its token's port. Interleaved map: chunk n of every vector lies in port n modulo ports.
     ``ddr``: first bytes of regions, tensors striped over both channels, 64 bytes each in turn; ``strides`` in them.
@@ -76,24 +84,27 @@ def weight_chunk_sets(overlay: Overlay, k_tiles: int, columns: int, datatype: st
 
 
 def layer_matrices(
-    shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int
+    shape: ModelShape, overlay: Overlay, router_hidden: int, routers: int, widths: Widths | None = None
 ) -> dict[str, tuple[int, int, str]]:
     """Return name → (rows of the weight matrix, columns, datatype) of one layer in streaming order.
 
+    ``widths`` gives a layer channels and ranks of its own; an FFN that it lacks keeps its place.
     Results fill whole row tiles, padded with zeros: what stood in a place before, of a head of scores −∞, must not meet
     the next matrix, not even its zeros. A head has tiles of its own, as in the cache.
     """
     d, w, dot = shape.dimensions, overlay.datatypes.weights, overlay.pe_array.dot_length
+    channels = (widths.ffn if widths else 0) or d.intermediate_size
     head = overlay.head_storage(d.head_dim)
-    hidden, inner, router = (math.ceil(n / dot) * dot for n in (d.hidden_size, d.intermediate_size, router_hidden))
+    hidden, inner, router = (math.ceil(n / dot) * dot for n in (d.hidden_size, channels, router_hidden))
     found = {
         "k": (d.hidden_size, d.kv_heads * head, w),
         "v": (d.hidden_size, d.kv_heads * head, w),
         "q": (d.hidden_size, d.attention_heads * head, w),
         "o": (d.attention_heads * head, hidden, w),
         shape.ffn_input: (d.hidden_size, (1 + shape.gated) * inner, w),
-        "down": (d.intermediate_size, hidden, w),
+        "down": (channels, hidden, w),
     }
+    found = factored(found, widths, dot) if widths else found
     for name in ("router_attention", "router_ffn")[:routers] if router_hidden else ():
         found[name] = (d.hidden_size, router, "fp16")
     return found
@@ -107,34 +118,47 @@ def map_memory(
     router: Router,
     rows: int | None = None,
     scores: int = 0,
+    widths: Sequence[Widths] = (),
+    heads: Heads = ONE_HEAD,
+    lists: RowLists = NO_LISTS,
+    joints: tuple[Joint, ...] = (),
 ) -> MemoryMap:
     """Lay out weights, a K/V cache of ``tokens``, ``scores`` layers more, and ``rows`` slots, by default a token's.
 
+    ``widths`` are those of the layers where they are not all as in ``shape``; ``heads`` what the trace asks of heads.
     Raises SpecError where they do not fit the board.
     """
     d = shape.dimensions
-    matrices = _matrices(shape, overlay, router.hidden if router.kind in WIDE_ROUTERS else 0)
-    last = matrices[-1, "lm_head"]
-    offset = _next_boundary(last.offset + last.chunk_sets * overlay.chunk_bytes)
+    hidden = router.hidden if router.kind in WIDE_ROUTERS else 0
+    matrices = _matrices(shape, overlay, hidden, widths, heads, lists, joints)
+    offset = _next_boundary(max(m.offset + m.chunk_sets * overlay.chunk_bytes for m in matrices.values()))
     vector = d.kv_heads * overlay.head_storage(d.head_dim) * FP16_BYTES
     slots, stride = math.ceil(tokens / overlay.dma.hbm_ports), vector
     if overlay.kv_buffer.map == "interleaved":
         share = math.ceil(vector // overlay.chunk_bytes / overlay.dma.hbm_ports) * overlay.chunk_bytes
         slots, stride = tokens, math.ceil(share / ADDRESS_UNIT) * ADDRESS_UNIT
     _check_hbm(shape, overlay, board, offset, 2 * (d.layers + scores) * slots * stride, tokens)
-    columns = {key: matrix.columns for key, matrix in matrices.items()}
-    constants, strides = map_constants(shape, overlay, router, columns), strides_of(shape, overlay)
-    ddr = map_ddr(shape, overlay, tokens, tokens if rows is None else rows, board, constants, strides)
+    columns = {(layer, whole(name)): matrix.columns for (layer, name), matrix in matrices.items()}
+    constants = map_constants(shape, overlay, router, columns, heads.more, lists, joints)
+    strides, slots_of_rows = strides_of(shape, overlay), tokens if rows is None else rows
+    ddr = map_ddr(shape, overlay, tokens, slots_of_rows, board, constants, strides, heads, len(joints))
     return MemoryMap(matrices, offset, slots, vector, stride, ddr, strides, constants)
 
 
-def _matrices(shape: ModelShape, overlay: Overlay, router_hidden: int) -> dict[tuple[int, str], Matrix]:
-    """Layer by layer in streaming order, then the LM head; each begins at a page."""
-    d, channels = shape.dimensions, Channels.of(shape, overlay)
-    wanted = [
-        (layer, n, m) for layer in range(d.layers) for n, m in layer_matrices(shape, overlay, router_hidden, 2).items()
-    ]
-    wanted.append((-1, "lm_head", (d.hidden_size, d.vocabulary, overlay.datatypes.lm_head)))
+def _matrices(
+    shape: ModelShape, overlay: Overlay, router_hidden: int, widths: Sequence[Widths], heads: Heads,
+    lists: RowLists, joints: tuple[Joint, ...],
+) -> dict[tuple[int, str], Matrix]:
+    """Layer by layer in streaming order, then the LM head and what other heads there are; each begins at a page."""
+    d, channels = shape.dimensions, Channels.of(shape, overlay, lists)
+    wanted = []
+    for layer in range(d.layers):
+        usual = layer_matrices(shape, overlay, router_hidden, 2, widths[layer] if widths else None)
+        own = parted(usual, shape, overlay, lists, layer, router_hidden)
+        wanted += [(layer, name, sizes) for name, sizes in own.items()]
+    for head in (LM, *(head for head in heads.more if not shared(head, shape))):
+        wanted.append((-1, head, (d.hidden_size, columns_of(head, shape), overlay.datatypes.lm_head)))
+    wanted += [(*key, sizes) for key, sizes in joint_matrices(joints, shape, overlay).items()]
     found: dict[tuple[int, str], Matrix] = {}
     offset = 0
     for layer, name, (rows, columns, datatype) in wanted:
@@ -150,7 +174,7 @@ def _matrices(shape: ModelShape, overlay: Overlay, router_hidden: int) -> dict[t
         total = sum(part.chunk_sets for part in parts)
         found[layer, name] = Matrix(start, k_tiles, columns, datatype, total, tuple(parts))
         offset = _next_boundary(offset)
-    return found
+    return found | {(-1, head): found[-1, LM] for head in heads.more if shared(head, shape)}
 
 
 def _next_boundary(offset: int) -> int:

@@ -31,6 +31,27 @@ def emit_norm(e: Emitter, part: Part, gate: dict[str, int], x: str, xn: str, row
     _passes(e, [x, *e.gate_reads(gate)], "statistics", [e.gamma.region], xn, fields, gamma)
 
 
+def emit_normalization(e: Emitter, part: Part, gate: dict[str, int], x: str, xn: str, rows: int) -> None:
+    """RMSNorm of place ``x`` into place ``xn`` in a pass of its own, with the statistics of the router's pass."""
+    e.b.part = part
+    e.emit(
+        Opcode.NORMALIZE, [x, "statistics", e.gamma.region, *e.gate_reads(gate)], [xn], source=e.places[x],
+        target=e.places[xn], rows=rows, k_tiles=e.c.tiles.x, **gate, **e.gamma.fields,
+    )  # fmt: skip
+
+
+def normalized(
+    e: Emitter, x: str, xn: str, normalize: int, columns: int
+) -> tuple[list[Region], list[Region], dict[str, int]]:
+    """Regions and fields of a product whose input is X, normalised on its way into ``xn``, or what is there already.
+
+    The second column block waits until all is written back; after a product of one the next operation has to.
+    """
+    written: list[Region] = [xn] if normalize and columns <= e.c.overlay.pe_array.columns else []
+    source = x if normalize else xn
+    return [source], written, {"source": e.places[source], "operand": e.places[xn], "normalize": normalize}
+
+
 def emit_softmax(e: Emitter, tokens: int, gate: dict[str, int], pair: int, pairs: int, scores: str, rows: int) -> None:
     """Softmax of the raw scores at place ``scores``, in place; nothing where it is fused with the products."""
     if e.fused:
@@ -38,7 +59,8 @@ def emit_softmax(e: Emitter, tokens: int, gate: dict[str, int], pair: int, pairs
     e.b.part = Part.SOFTMAX
     fields = {
         "source": e.places[scores], "rows": rows, "tokens": tokens, "pair": pair, "pairs": pairs,
-        "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, "half": statistics_bank(pair), **gate,
+        "group": e.c.shape.queries_per_kv_head, "layer": e.b.layer, "half": statistics_bank(pair),
+        "bidirectional": int(e.bidirectional), **gate,
     }  # fmt: skip
     target = {"target": e.places[scores]}
     _passes(e, [scores, *e.gate_reads(gate)], maximum_region(fields["half"]), [], scores, fields, target)

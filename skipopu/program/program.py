@@ -31,11 +31,12 @@ class Program:
         return len(self.words)
 
 
-def validate_program(words: Words, overlay: Overlay) -> None:
+def validate_program(words: Words, overlay: Overlay, simulated: bool = False) -> None:
     """Check what the sequencer of ``overlay`` checks: encoding, alignment, HALT at the end, semaphores.
 
-    Raises SpecError in the words of the status that the hardware would show.
+    ``simulated``: fields that only the simulator carries are valid. Raises SpecError in the words of the status that
+    the hardware would show.
     """
-    found = check_instructions(words, overlay)
+    found = check_instructions(words, overlay, simulated)
     if found.code != Condition.OK:
         raise SpecError(text(found))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.numerics.kv_rounds import Passes
-from skipopu.trace import EventKind, Trace
+from skipopu.program.joints import joined_rows
+from skipopu.trace import EventKind, StepPhase, Trace
 from skipopu.trace.steps import DECODE_PHASES
 
 Bools = NDArray[np.bool_]
@@ -38,16 +39,17 @@ def row_blocks(trace: Trace, row_block: int) -> Passes:
         for block in _of_step(trace, active, s, row_block):
             step.append(s)
             blocks.append(block)
-            decode.append(len(block.tokens) == 1 and trace.steps.phase[s] in DECODE_PHASES)
+            decode.append(trace.steps.token_count[s] == 1 and trace.steps.phase[s] in DECODE_PHASES)
     rows = np.array([len(block.tokens) for block in blocks], np.int64)
     tokens = np.array([t for block in blocks for t in block.tokens], np.int64)
     first = np.cumsum(rows) - rows
     layers = np.arange(trace.layers)
     span = np.array([(layers >= b.first) & (layers < b.end) for b in blocks], np.bool_).reshape(-1, trace.layers)
-    present = span & active[:, tokens[first]].T
+    present, rank = span & active[:, tokens[first]].T, _ranks(trace, active, tokens[first])
+    end = np.where(present, rank + rows[:, None], 0)
     return Passes(
-        np.array(step, np.int64), first, rows, np.array(decode, np.bool_), tokens, _ranks(trace, active, tokens[first]),
-        present, np.zeros(present.shape, np.int64),
+        np.array(step, np.int64), first, rows, np.array(decode, np.bool_), tokens, rank, present,
+        np.zeros(present.shape, np.int64), _ahead(trace, np.array(step, np.int64), end),
     )  # fmt: skip
 
 
@@ -75,6 +77,15 @@ def _ranks(trace: Trace, active: Bools, first: Ints) -> Ints:
     """Place of each block's first token in the cache of every layer, [blocks, layers]."""
     before: Ints = prefix(trace) + np.cumsum(active, axis=1) - active
     return before[:, first].T
+
+
+def _ahead(trace: Trace, step: Ints, end: Ints) -> Ints:
+    """Places behind each block's ``end`` [blocks, layers] that it sees: in an encode step, those of later rows."""
+    found = np.zeros_like(end)
+    for encode in np.flatnonzero(trace.steps.phase == StepPhase.ENCODE):
+        own = end[step == encode]
+        found[step == encode] = np.where(own > 0, own.max(axis=0) - own, 0)
+    return found
 
 
 def _of_step(trace: Trace, active: Bools, step: int, row_block: int) -> Iterator[_Block]:
@@ -106,9 +117,10 @@ def _epochs(trace: Trace, step: int) -> list[tuple[int, int]]:
 
 def _signature(trace: Trace, active: Bools, first: int, end: int) -> Bools:
     """What each token does in layers [first, end) whatever a router decides, [bits, tokens]."""
+    joined = joined_rows(trace)[first:end]
     if trace.header.router.kind != "none":
-        return active[first:end]
-    return np.concatenate([trace.rows(kind)[first:end] for kind in ("q", "kv", "ffn")])
+        return np.concatenate([active[first:end], joined])
+    return np.concatenate([*(trace.rows(kind)[first:end] for kind in ("q", "kv", "ffn")), joined])
 
 
 def _runs(trace: Trace, active: Bools, start: int, count: int) -> Ints:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from skipopu.numerics.kv_rounds import Passes
 from skipopu.program.row_blocks import active_rows, prefix
 from skipopu.spec.error import SpecError
-from skipopu.trace import Event, EventKind, ScoreOp, Trace
+from skipopu.trace import Event, EventKind, ScoreOp, StepPhase, Trace
+from skipopu.trace.template import centre_token
 
 VECTORS = {ScoreOp.LAST_TOKEN_ATTENTION: "k", ScoreOp.INFLUENCE: "v"}
+BY_A_HEAD = (ScoreOp.VOCABULARY_COSINE,)  # see `skipopu.program.heads`
 WEIGHED = ("visual", "frame")
 
 
@@ -33,7 +35,8 @@ class ScoreLayer(NamedTuple):
 
 def score_layers(trace: Trace) -> tuple[ScoreLayer, ...]:
     """Return the score operations of a trace; SpecError for one that the machine has no way to compute."""
-    events = [event for event in trace.events if event.kind is EventKind.SCORE_OP]
+    without = (*BY_A_HEAD, ScoreOp.TEMPLATE_ATTENTION)  # the last is of the layer's own attention
+    events = [event for event in trace.events if event.kind is EventKind.SCORE_OP and event.op not in without]
     return tuple(_score_layer(trace, event, trace.layers + i) for i, event in enumerate(events))
 
 
@@ -50,6 +53,21 @@ def _score_layer(trace: Trace, event: Event, number: int) -> ScoreLayer:
     if len(weighed) != event.keys:
         raise SpecError(f"trace: {event}: keys = {event.keys}; layer {there} has {len(weighed)} visual tokens")
     return ScoreLayer(number, event.step, event.layer, there, VECTORS[event.op], tuple(weighed), first + count - 1)
+
+
+def template_scores(trace: Trace) -> dict[tuple[int, int], int]:
+    """Return (step, layer) → the token whose scores of this layer's own attention are asked for."""
+    found = {}
+    for event in trace.events:
+        if event.op is ScoreOp.TEMPLATE_ATTENTION:
+            token, phase = centre_token(trace, event.step), StepPhase(trace.steps.phase[event.step])
+            if event.rows != 1 or phase != StepPhase.ENCODE or not trace.rows("q")[event.layer, token]:
+                raise SpecError(
+                    f"trace: {event}: template_attention of {event.rows} rows in layer {event.layer}, phase"
+                    f" {phase.name.lower()}; the compiler takes 1 row that runs there, in an encode step"
+                )
+            found[event.step, event.layer] = token
+    return found
 
 
 def _weighed(trace: Trace) -> list[int]:
@@ -71,6 +89,7 @@ def with_scores(passes: Passes, scores: tuple[ScoreLayer, ...]) -> Passes:
         passes = passes._replace(
             present=np.column_stack([passes.present, present]), rank=np.column_stack([passes.rank, rank]),
             shown=np.column_stack([passes.shown, np.zeros_like(rank)]),
+            ahead=np.column_stack([passes.ahead, np.zeros_like(rank)]),
         )  # fmt: skip
     return passes
 

@@ -5,6 +5,7 @@ from skipopu.program.blocking import heads_of_pass
 from skipopu.program.ddr_map import words
 from skipopu.program.decode import emit_projection, emit_scores
 from skipopu.program.emitter import Emitter
+from skipopu.program.factors import RANK
 from skipopu.program.gathering import prefill_places
 from skipopu.program.nonlinear import emit_norm
 from skipopu.program.score_layers import ScoreLayer, weighed_blocks, weighing_block
@@ -60,12 +61,13 @@ class Scoring:
         e, x = self._e, block.rows * self._e.c.tiles.x
         e.enter(block, score.layer, Part.ROUTER)
         e.places = prefill_places(e, "tokens to be weighed").add("x", x).add("rows", tiles)
+        e.places.add(RANK, block.rows * e.c.tiles.rank)
         e.rotary(block.first, block.rows)
         e.load_and_route(block, "attention")
         emit_norm(e, Part.ROUTER, {}, "x", "x", block.rows)
         normalize = int(e.fused)
-        for _, first, count, held in e.projections("k", "v", "q", "o", only=name):
-            emit_projection(e, name, held, {}, first, count, ("x", "x", "rows"), block.rows, normalize)
+        for matrix, first, count, held in e.projections("k", "v", "q", "o", only=(name,)):
+            emit_projection(e, matrix, held, {}, first, count, ("x", "x", "rows"), block.rows, normalize)
             normalize = 0
 
     def _weigh(self, score: ScoreLayer, *, projected: bool) -> None:

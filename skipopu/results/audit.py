@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skipopu.program.executed_shape import executed_shape
 from skipopu.results.audit_retire import retired_once, retirement
 from skipopu.results.check import Check, at_most, equal
 from skipopu.results.spans import decode_span, phase_cycles
@@ -107,7 +108,7 @@ def _roofs(name: str, overlay: "Overlay", cycles: int, macs: int, hbm: int, ddr:
 
 def _kv(run: Run, trace: "Trace", overlay: "Overlay") -> Iterator[Check]:
     """The K/V cache holds what the trace executed, and its reads fit in their time."""
-    dimensions, rows, kv = trace.header.shape.dimensions, trace.rows("kv"), run.kv
+    dimensions, rows, kv = executed_shape(trace.header).dimensions, trace.rows("kv"), run.kv
     entry = 2 * dimensions.kv_heads * overlay.head_storage(dimensions.head_dim) * FP16_BYTES
     executed, span = int(rows.sum()) * entry, decode_span(run, trace)
     written = int(run.traffic[:, Traffic.KV_WRITE].sum())

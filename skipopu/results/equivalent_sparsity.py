@@ -20,8 +20,10 @@ def equivalents(summaries: Sequence[Summary]) -> Iterator[tuple[str, tuple[float
     A reference stands at its own sparsity. Slower than dense is negative.
     """
     for phase in PHASES:
+        if not all(s[phase]["tokens"] for s in summaries):
+            continue
         points = sorted({(_time(s, phase), _sparsity(s)) for s in summaries if _is_reference(s)}, reverse=True)
-        if len({share for _, share in points}) > 1 and all(s[phase]["tokens"] for s in summaries):
+        if len({share for _, share in points}) > 1:
             yield phase, tuple(_at(points, _time(s, phase)) for s in summaries)
 
 

@@ -103,9 +103,12 @@ class ModelShape:
         return not self.dimensions.learned_positions
 
     def biased(self, matrix: str) -> bool:
-        """Whether the products of a weight matrix ("q", "k", "v", "o", "gate_up", "up", "down") have a bias."""
+        """Whether the products of a weight matrix ("q", "k", "v", "o", "gate_up", "up", "down") have a bias.
+
+        No head has one.
+        """
         d = self.dimensions
-        return (d.linear_bias and matrix != "lm_head") or (d.qkv_bias and matrix in ("q", "k", "v"))
+        return (d.linear_bias and not matrix.endswith("_head")) or (d.qkv_bias and matrix in ("q", "k", "v"))
 
     @cached_property
     def attention_weights(self) -> int:

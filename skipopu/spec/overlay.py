@@ -119,10 +119,14 @@ class KvBuffer:
 
 @dataclass(frozen=True)
 class Bitmask:
-    """Executed rows, a bit for each layer and token, and the scheduler's table of tokens."""
+    """Executed rows, a bit for each layer and token, and the scheduler's table of tokens.
+
+    ``lists``: row lists for parts of modules that tokens choose among; in the simulator alone, RTL has none.
+    """
 
     rows: int = number("layer", 1, 256)
     tokens: int = number("token", 64, 1048576)
+    lists: int = number("list", 0, 1023)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _units(trace: Trace, groups: str, kind: Any) -> np.ndarray[Any, Any]:
 
 def _routers(trace: Trace) -> Iterator[Gemm]:
     """Yield the routers: linear D → 2, or D → hidden → 2 (→ 2 outputs a group where groups are routed)."""
-    router, d = trace.header.router, trace.header.shape.dimensions
+    router = trace.header.router
     if router.kind == "none":
         return
     outputs = {"attention": trace.header.head_groups or 1, "ffn": trace.header.ffn_groups or 1}
@@ -114,9 +114,10 @@ def _routers(trace: Trace) -> Iterator[Gemm]:
     for step, count in enumerate(trace.steps.token_count.tolist()):
         for layer in range(trace.layers):
             for module in (m for m in modules if layer not in always[m]):
-                width = router.hidden or d.hidden_size
+                hidden = _widths(trace, layer).hidden
+                width = router.hidden or hidden
                 if router.hidden:
-                    yield Gemm(step, layer, f"{module}_router", count, router.hidden, d.hidden_size, "rows")
+                    yield Gemm(step, layer, f"{module}_router", count, router.hidden, hidden, "rows")
                 yield Gemm(step, layer, f"{module}_router", count, 2 * outputs[module], width, "rows")
 
 
@@ -127,34 +128,39 @@ def _scores(trace: Trace) -> Iterator[Gemm]:
         elif event.kind is EventKind.FUSE and event.layer >= 0 and event.outcome:
             yield from _fusion(trace, event)
         elif event.kind is EventKind.DECISION_OP:
-            hidden = trace.header.shape.dimensions.hidden_size
-            yield Gemm(event.step, -1, "decision", 1, DECISIONS, hidden, "the last row")
+            yield Gemm(event.step, -1, "decision", 1, DECISIONS, _widths(trace, -1).hidden, "the last row")
 
 
 def _score(trace: Trace, event: Event) -> Iterator[Gemm]:
     """Yield what a score adds: attention of a last token brings its query and all keys, an influence one w·v a key."""
-    shape, hidden = trace.header.shape, trace.header.shape.dimensions.hidden_size
+    widths = _widths(trace, event.layer)
     at = (event.step, event.layer)
     if event.op is ScoreOp.LAST_TOKEN_ATTENTION:
-        yield Gemm(*at, "score_q", event.rows, shape.query_size, hidden, "queries")
-        yield Gemm(*at, "score_k", event.keys, shape.kv_size, hidden, "keys; those that stay could be used again")
-        yield Gemm(*at, "score", event.rows * event.keys, 1, shape.query_size, "query × key pairs")
+        queries = widths.product("q", event.rows, widths.query, widths.hidden, "queries")
+        keys = widths.product("k", event.keys, widths.kv, widths.hidden, "keys; those that stay could be used again")
+        yield from (Gemm(*at, f"score_{name}", m, n, k, note) for name, m, n, k, note in (*queries, *keys))
+        yield Gemm(*at, "score", event.rows * event.keys, 1, widths.query, "query × key pairs")
     elif event.op is ScoreOp.INFLUENCE:
-        yield Gemm(*at, "score", event.rows * event.keys, shape.query_size, 1, "query × key pairs")
+        yield Gemm(*at, "score", event.rows * event.keys, widths.query, 1, "query × key pairs")
     elif event.op is ScoreOp.VOCABULARY_COSINE:
-        yield Gemm(*at, "score", event.rows, event.keys, hidden, "visual tokens")
+        yield Gemm(*at, "score", event.rows, event.keys, widths.hidden, "visual tokens")
 
 
 def _fusion(trace: Trace, event: Event) -> Iterator[Gemm]:
     """Yield the module that joins a token's state and its projected feature: 2D → D → D; joining directly adds."""
-    hidden, rows = trace.header.shape.dimensions.hidden_size, event.rows
+    hidden, rows = _widths(trace, event.layer).hidden, event.rows
     yield Gemm(event.step, event.layer, "fuse_in", rows, hidden, 2 * hidden, "visual tokens")
     yield Gemm(event.step, event.layer, "fuse_out", rows, hidden, hidden, "visual tokens")
 
 
+def _widths(trace: Trace, layer: int) -> Widths:
+    """Widths of all tokens of a layer, −1 the last."""
+    return width_groups(trace, layer % trace.layers)[0][1]
+
+
 def _heads(trace: Trace) -> Iterator[Gemm]:
     """Yield the output head of each step, of the last row unless the trace says otherwise."""
-    vocabulary, (_, last) = trace.header.shape.dimensions.vocabulary, width_groups(trace, trace.layers - 1)[0]
+    vocabulary, last = trace.header.shape.dimensions.vocabulary, _widths(trace, -1)
     for step, (phase, rows) in enumerate(zip(trace.steps.phase.tolist(), logit_rows(trace).tolist(), strict=True)):
         classes = SCORE_CLASSES if phase == StepPhase.SCORE else vocabulary
         yield Gemm(step, -1, "lm_head", rows, classes, last.hidden, "the last rows")

@@ -36,6 +36,16 @@ class Widths:
         else:
             yield name, m, n, k, note
 
+    def row_macs(self, gated: bool) -> dict[str, int]:
+        """Return the multiply-accumulates of one row by projection; an FFN without SwiGLU has no gate."""
+        sizes = {
+            "q": (self.query, self.hidden), "k": (self.kv, self.hidden), "v": (self.kv, self.hidden),
+            "o": (self.hidden, self.query), "gate": (self.ffn, self.hidden), "up": (self.ffn, self.hidden),
+            "down": (self.hidden, self.ffn),
+        }  # fmt: skip
+        names = [name for name in sizes if gated or name != "gate"]
+        return {name: sum(n * k for _, _, n, k, _ in self.product(name, 1, *sizes[name], "")) for name in names}
+
 
 def width_groups(trace: Trace, layer: int) -> list[tuple[Bools, Widths]]:
     """Return the tokens (bool, [tokens]) that share widths in ``layer``; every token is in one group.

@@ -17,7 +17,7 @@ def approximations(trace: Trace, tokens: np.ndarray[Any, Any]) -> Iterator[Produ
     bits = trace.array("approx_rows")
     if bits is None or not bits.any():
         return
-    rank, hidden = _size(trace, "rank"), trace.header.shape.dimensions.hidden_size
+    rank, hidden = size_of(trace, "rank"), trace.header.shape.dimensions.hidden_size
     for module, rows in zip(MODULES, bits, strict=True):
         for step, layer, m in _counts(trace, rows & tokens):
             yield step, layer, f"{module}_approximation_in", m, rank, hidden, "rows"
@@ -32,7 +32,7 @@ def experts(trace: Trace, tokens: np.ndarray[Any, Any]) -> Iterator[Product]:
     bits = trace.array("experts")
     if bits is None:
         return
-    rank, width = _size(trace, "expert_rank"), _size(trace, "expert_size")
+    rank, width = size_of(trace, "expert_rank"), size_of(trace, "expert_size")
     hidden = trace.header.shape.dimensions.hidden_size
     scored = trace.rows("ffn") & tokens
     scored[: dense_layers(trace)] = False
@@ -57,7 +57,8 @@ def _counts(trace: Trace, amount: np.ndarray[Any, Any]) -> Iterator[tuple[int, i
         yield from ((step, layer, m) for step, m in enumerate(row) if m)
 
 
-def _size(trace: Trace, knob: str) -> int:
+def size_of(trace: Trace, knob: str) -> int:
+    """Return a size in elements that the provenance says; SpecError without it."""
     value = trace.header.provenance.knobs.get(knob)
     if type(value) is not int or value < 1:
         raise SpecError(

@@ -201,7 +201,7 @@ def one_pass(tokens: np.ndarray, layers: int, *, decode: bool) -> Passes:
     every = (1, layers)
     return Passes(
         np.array([0]), np.array([0]), np.array([len(tokens)]), np.array([decode]), tokens,
-        np.full(every, tokens[0]), np.ones(every, np.bool_), np.zeros(every, np.int64),
+        np.full(every, tokens[0]), np.ones(every, np.bool_), np.zeros(every, np.int64), np.zeros(every, np.int64),
     )  # fmt: skip
 
 

@@ -17,10 +17,18 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "hidrop": (*IMAGE, "inject=2", "filters=4,6", "keep=6,2", "exit=8"),
     "visipruner": (*IMAGE, "shallow=2", "filter_layer=4", "exit_layer=7", "kept=3"),
     "minireranker": (*IMAGE, "band_first=3", "band_last=5", "exit_layer=7"),
+    "layer_fusion": (*IMAGE, "vision_layers=1,3", "placement=internal", "decoder_layers=2,5"),
+    "utptrack": ("template=9", "dynamic=2", "filters=3,6", "keep_share=0.6"),
     "static": ("kind=block", "sparsity=0.4"),
     "wait_k": ("words_per_second=100000",),
     "tays": ("system_tokens=3", "groups=3", "tokens_per_frame=4", "frames_per_second=100000"),
     "rollouts": (),
+    "teacher_scoring": (),
+    "decision_head": ("words_per_second=100000", "instruct_tokens=2", "act_rate=0.5"),
+    "embedlens": IMAGE,
+    "streaming_thinker": (
+        "tokens_per_second=100000", "instruct_tokens=2", "sentence_tokens=3", "thought_tokens=2",
+    ),
     "latent_reasoning": (),
 }
 

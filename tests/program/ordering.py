@@ -121,7 +121,7 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
     }
     for space, first, size, write in by_opcode.get(op, []):
         yield space, first, first + size, write
-    if op == Opcode.MATMUL and r["post"] == Post.RESIDUAL:
+    if op == Opcode.MATMUL and r["post"] in (Post.RESIDUAL, Post.PRODUCT):
         yield "tiles", r["operand"], r["operand"] + result, False
     if op in (Opcode.MATMUL, Opcode.ROUTE) and r["normalize"]:
         yield "statistics", 0, 1, op == Opcode.ROUTE

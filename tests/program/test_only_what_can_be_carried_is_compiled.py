@@ -51,22 +51,48 @@ def plain(phases: list[int], counts: list[int], **changes: Any) -> Trace:
     return make_trace(header, steps, q=rows, kv=rows, ffn=rows, **arrays)
 
 
-def test_a_plain_trace_is_taken() -> None:
-    assert len(program(plain([StepPhase.PREFILL, StepPhase.DECODE], [5, 1]))) > 50
+TEMPLATE: dict[str, Any] = {"token_class": np.zeros(TOKENS, np.uint8), "token_classes": ("template",)}
+
+
+def template(rows: int) -> Event:
+    return Event(EventKind.SCORE_OP, 0, layer=0, op=ScoreOp.TEMPLATE_ATTENTION, rows=rows, keys=TOKENS)
+
+
+TAKEN: list[Callable[[], Trace]] = [
+    lambda: plain([StepPhase.PREFILL, StepPhase.DECODE], [5, 1]),
+    lambda: plain([StepPhase.ENCODE], [TOKENS]),
+    lambda: plain([StepPhase.ENCODE], [TOKENS], events=[template(1)], **TEMPLATE),
+    lambda: plain([StepPhase.PREFILL], [TOKENS], events=[Event(EventKind.FUSE, 0, rows=6, k=3, outcome=1)]),
+    lambda: plain([StepPhase.PREFILL, StepPhase.DECODE], [4, 2]),
+    lambda: plain([StepPhase.PREFILL, StepPhase.WRITE], [4, 2]),
+    lambda: plain([StepPhase.PREFILL], [TOKENS], logit_rows=np.asarray([3])),
+    lambda: plain([StepPhase.PREFILL], [TOKENS], events=[Event(EventKind.DECISION_OP, 0, outcome=1)]),
+]
+
+
+@pytest.mark.parametrize("of", TAKEN)
+def test_what_the_compiler_carries_is_taken(of: Callable[[], Trace]) -> None:
+    assert len(program(of())) > 50
 
 
 NOT_TAKEN: list[tuple[Callable[[], Trace], str]] = [
     (
-        lambda: plain([StepPhase.ENCODE], [TOKENS]),
-        "trace step 0: phase encode; the compiler takes steps whose rows see older ones only",
+        lambda: plain([StepPhase.ENCODE], [TOKENS], router=Router("linear")),
+        "trace step 0: phase encode beside routers; the compiler takes one of them",
     ),
     (
-        lambda: plain([StepPhase.PREFILL, StepPhase.DECODE], [4, 2]),
-        "trace step 1: decode of 2 tokens; expected 1, the batch size",
+        lambda: plain([StepPhase.ENCODE], [TOKENS], events=[template(2)]),
+        "trace: step 0: scores of a template need token_class 'template'; there is none",
     ),
     (
-        lambda: plain([StepPhase.PREFILL], [TOKENS], logit_rows=np.asarray([3])),
-        "trace: logits of 3 rows of a step; the compiler takes one or none",
+        lambda: plain([StepPhase.ENCODE], [TOKENS], events=[template(2)], **TEMPLATE),
+        "trace: event score_op at step 0: template_attention of 2 rows in layer 0, phase encode; the compiler takes"
+        " 1 row that runs there, in an encode step",
+    ),
+    (
+        lambda: plain([StepPhase.PREFILL], [TOKENS], events=[template(1)], **TEMPLATE),
+        "trace: event score_op at step 0: template_attention of 1 rows in layer 0, phase prefill; the compiler takes"
+        " 1 row that runs there, in an encode step",
     ),
     (
         lambda: plain(
@@ -75,28 +101,26 @@ NOT_TAKEN: list[tuple[Callable[[], Trace], str]] = [
         "trace: kv_policy = reuse_last and several K/V caches; the compiler takes one of them",
     ),
     (
-        lambda: plain([StepPhase.PREFILL], [TOKENS], events=[Event(EventKind.DECISION_OP, 0, outcome=1)]),
-        "trace: event decision_op; the compiler takes insert, prune, exit, early_exit, kv_pop, prefix_reuse, score_op",
-    ),
-    (
         lambda: plain([StepPhase.PREFILL], [TOKENS], events=[search()]),
-        "trace: event score_op at step 0: vocabulary_cosine of 6 rows; the compiler takes last_token_attention,"
-        " influence of 1",
+        "trace: event score_op at step 0: vocabulary_cosine of 6 rows and 50 words in layer 0; the compiler takes the 0"
+        " visual tokens of a step that reads, all 100 words, layer 0",
     ),
     (
         lambda: plain(
             [StepPhase.PREFILL], [TOKENS], expert_masks=np.ones((LAYERS, TOKENS, 2), bool), experts=2
         ),
-        "trace: array 'experts' changes what is executed; the compiler takes row masks only",
+        "provenance.knobs.expert_rank = None; a whole number of at least 1 says how wide the parts of family test are;"
+        " export the trace with it",
     ),
     (
-        lambda: plain([StepPhase.PREFILL], [TOKENS], layer_shapes=(LayerShape(1, intermediate_size=32),)),
-        "trace: layer 1 has a shape of its own; the compiler takes layers without attention"
-        " (attention_heads = kv_heads = 0) or FFN (intermediate_size = 0), and else one shape for all",
+        lambda: plain([StepPhase.PREFILL], [TOKENS], layer_shapes=(LayerShape(1, hidden_size=32),)),
+        "trace: layers have hidden_size = 32 and 64; the compiler takes one for all layers,"
+        " which may differ in intermediate_size and ranks, and lack attention or FFN",
     ),
     (
         lambda: trace(family="wide50", router_hidden=8, ffn_group_size=16),
-        "trace: array 'ffn_groups' changes what is executed; the compiler takes row masks only",
+        "overlay tiny: bitmask.lists = 0; family wide needs 11 (2 of head_groups, 8 of ffn_groups, 1 of head pairs);"
+        " --set bitmask.lists=11",
     ),
 ]
 

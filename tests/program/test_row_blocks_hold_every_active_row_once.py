@@ -64,14 +64,14 @@ def test_rows_of_a_block_do_the_same_unless_a_router_decides(name: str, row_bloc
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_a_block_sees_the_keys_that_the_trace_says(name: str) -> None:
-    """Of each block's last row: entries in its view up to it, counted in the layer's cache."""
+    """Of each block's last row: entries in its view up to what it sees, counted in the layer's cache."""
     trace = family_trace(name)
     passes = row_blocks(trace, 4)
     views, sources = views_of(trace, passes), cache_sources(trace, score_layers(trace))
     wanted, queries = keys_per_query(trace), trace.rows("q")
     for block, layer in np.argwhere(passes.present).tolist():
         last = tokens_of(passes, block)[-1]
-        end = int(passes.rank[block, layer] + passes.rows[block])
+        end = int(passes.seen()[block, layer])
         seen = (sources[layer, :end] >= 0) & views.sets[views.shown[block, layer], :end]
         if queries[layer, last]:
             assert seen.sum() == wanted[layer, last], (block, layer)

@@ -53,3 +53,5 @@ def test_nothing_is_said_without_a_reference_or_without_tokens():
     narrower = a_run("static", 0, 4, 4)  # cut in width: skips no module
     assert read(dense, dynamic) == read(static, dynamic) == read(dense, narrower, dynamic) == {}
     assert set(read(dense, static, a_run("dynamic_m", 0.5, 6, 0, decoded=0))) == {"prefill"}
+    undecoded = [a_run(family, share, 8 - 8 * share, 0, decoded=0) for family, share in (("dense", 0), ("static", 0.5))]
+    assert set(read(*undecoded)) == {"prefill"}

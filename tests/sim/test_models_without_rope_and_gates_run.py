@@ -96,7 +96,7 @@ def test_without_a_gate_the_ffn_has_two_matrices() -> None:
     [
         ({"norm": "layer"}, "npe.layer_norm = false; shape small has norm = layer; --set npe.layer_norm=true"),
         ({"activation": "gelu"}, "npe.gelu = false; shape small has activation = gelu; --set npe.gelu=true"),
-        ({"learned_positions": 9}, "12 tokens; shape small has learned_positions = 9"),
+        ({"learned_positions": 9}, "12 positions; shape small has learned_positions = 9"),
     ],
 )
 def test_what_the_overlay_has_no_unit_for_is_refused(values: dict[str, Any], message: str) -> None:

@@ -81,7 +81,7 @@ def test_the_passes_of_a_model_are_those_its_rows_need() -> None:
     alone = found.parts[0, :, Cause.IDLE]
     assert alone[Part.NORM] == 2 * 2 * 8 * tiles
     assert alone[Part.SOFTMAX] == 2 * 2 * 8 * 4 * rounds
-    assert alone[Part.FFN] == 2 * 2 * 8 * tiles
+    assert alone[Part.FFN_ROUTER] == 2 * 2 * 8 * tiles
     assert alone[Part.OUTSIDE] >= 2 * tiles  # the final norm, and what is left when all is done
 
 
@@ -120,7 +120,8 @@ def test_cycles_of_a_part_are_those_of_its_own_instructions() -> None:
     f = decode(program.words)
     ffn = (f[:, COLUMN["gate"]] == Gate.FFN) & (work.opcode == Opcode.MATMUL)
     routed = (f[:, COLUMN["gate"]] == Gate.FFN) & (work.opcode == Opcode.ROUTE)
-    assert busy[Part.FFN] == issued[(ffn | routed) & (work.layer >= 0)].sum() > 0
+    assert busy[Part.FFN] == issued[ffn & (work.layer >= 0)].sum() > 0
+    assert busy[Part.FFN_ROUTER] == issued[routed & (work.layer >= 0)].sum() > 0
     assert busy[Part.NORM] == busy[Part.SOFTMAX] == 0
 
 

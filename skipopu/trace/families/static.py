@@ -6,6 +6,10 @@ of a layer, ``2:4`` keeps two weights of four along K.
 
 Rounding: what is dropped (layers, modules, KV heads, channels, elements) is ⌊sparsity · whole⌋; an N × K matrix has
 PruningInferSim's rank ⌊(1 − s)·N·K / (N + K)⌋, so that its two factors never hold more than the share that is kept.
+
+On the overlay a width or hidden cut runs as the small model that it is, with an even number of KV heads; low-rank
+weights run as two products, with the rows between them on chip; 2:4 runs as the dense model, for the PE array has no
+sparse path and none is published: the zeros are streamed, and only what is useful counts as multiply-accumulates.
 """
 
 import dataclasses

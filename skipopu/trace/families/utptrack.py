@@ -17,10 +17,11 @@ from skipopu.trace.header import Header, Provenance, Segment
 from skipopu.trace.router import Router
 from skipopu.trace.schema import Trace, make_trace
 from skipopu.trace.steps import Steps
+from skipopu.trace.template import TEMPLATE, centre
 from skipopu.trace.visual import rising_layers
 from skipopu.trace.vocabulary import EventKind, ScoreOp, StepPhase
 
-CLASSES = ("template", "dynamic_template", "search")
+CLASSES = (TEMPLATE, "dynamic_template", "search")
 Tokens = NDArray[np.int64]
 
 
@@ -35,9 +36,8 @@ class Knobs:
 
     @property
     def centre(self) -> int:
-        """The centre token of the static template, a square of rows of tokens."""
-        side = max(1, int(self.template**0.5))
-        return min(self.template - 1, side // 2 * side + side // 2)
+        """The centre token of the static template."""
+        return centre(self.template)
 
     def kept(self, tokens: int) -> int:
         """Return how many of ``tokens`` go on, the centre among them."""
