@@ -85,14 +85,6 @@ class Channels:
         return [(name, first, min(most, columns - first)) for first in range(0, columns, most)]
 
 
-def routed(router: Router, module: str, layer: int) -> bool:
-    """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own."""
-    if router.shared and module == "ffn":
-        return False
-    always = router.always_on_attention if module == "attention" else router.always_on_ffn
-    return router.kind != "none" and layer not in always
-
-
 def norm_modules(router: Router, norm: str) -> tuple[str, ...]:
     """Modules whose routers read what goes into ``norm``, and so come with its gains."""
     together = router.ffn_input == "layer_input"
@@ -155,7 +147,7 @@ def _norm(
         pieces.append(Piece(end, "beta", norm))
         end += width
     whole = [m for m in norm_modules(router, norm) if not lists.groups(m)]
-    modules = [m for m in whole if layer >= 0 and routed(router, m, layer)]
+    modules = [m for m in whole if layer >= 0 and router.decides(m, layer)]
     wide = router.kind in WIDE_ROUTERS
     inner = math.ceil(router.hidden / dot) * dot if wide else width
     word = math.ceil(end / WORD_ELEMENTS)

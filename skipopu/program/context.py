@@ -10,7 +10,7 @@ from skipopu.numerics.kv_rounds import Demand, Passes, demand, limits_of, place
 from skipopu.numerics.kv_schedule import Limits, Placement
 from skipopu.program.blocking import RowTiles, check_decode, prefill_rows
 from skipopu.program.carried import check_carried
-from skipopu.program.constants import WIDE_ROUTERS, routed
+from skipopu.program.constants import WIDE_ROUTERS
 from skipopu.program.executed_shape import executed_shape, layer_widths
 from skipopu.program.factors import largest_rank
 from skipopu.program.head_matrices import decisions, heads_of
@@ -58,11 +58,11 @@ class Context:
 
     def routed(self, module: str, layer: int) -> bool:
         """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own, which decides about rows."""
-        return not self.lists.groups(module) and routed(self.trace.header.router, module, layer)
+        return not self.lists.groups(module) and self.trace.header.router.decides(module, layer)
 
     def listed(self, module: str, layer: int) -> bool:
         """Whether ``module`` of ``layer`` has a router that decides about groups of it."""
-        return self.lists.groups(module) > 0 and routed(self.trace.header.router, module, layer)
+        return self.lists.groups(module) > 0 and self.trace.header.router.decides(module, layer)
 
     def decider(self, module: str) -> str:
         """The module whose router decides about ``module``: its own, or the one that a layer has."""

@@ -111,7 +111,9 @@ FIELDS: tuple[tuple[str, int], ...] = (
     ("pairs", 8),
     ("tokens", 20),  # visible tokens; a load or store with tokens moves k_tiles tiles a row and K/V round
     ("group", 6),  # query heads a key/value head
-    ("list", 10),  # from 1 on: the row list that stands in place of ``gate``, or the first one that ``post`` writes
+    # from 1 on: the row list that stands in place of ``gate``, or the first one that an instruction writes; rows of a
+    # list keep their places in the block, where those of a gate are packed
+    ("list", 10),
     ("bidirectional", 1),  # scores, softmax, context: every row sees all visible tokens, later ones too
 )
 NAMES = tuple(name for name, _ in FIELDS)

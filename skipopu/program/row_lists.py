@@ -110,8 +110,25 @@ def check_lists(trace: Trace, lists: RowLists, overlay: Overlay) -> None:
         raise SpecError(f"trace: {lists.count[EXPERTS]} experts; an instruction counts at most {most}")
     if need and trace.header.kv_policy != "dense":
         raise SpecError(f"trace: kv_policy = {trace.header.kv_policy} and parts of modules; the compiler takes dense")
+    for module in MODULES:
+        if lists.groups(module):
+            _check_routers(trace, lists, module)
     if STAND_INS in lists.count:
         _check_stand_ins(trace)
+
+
+def _check_routers(trace: Trace, lists: RowLists, module: str) -> None:
+    """Groups are a router's choice, layer by layer; in a layer without one all of them run."""
+    router, kind = trace.header.router, GROUPS[module]
+    if router.shared:
+        raise SpecError(f"trace: {kind} and a router for both modules; the compiler takes a router a module")
+    first = lists.first[kind] - 1
+    run = lists.bits[first : first + lists.count[kind]].all(axis=(0, 2))
+    for layer in np.flatnonzero(~run).tolist():
+        if not router.decides(module, layer):
+            raise SpecError(
+                f"trace: layer {layer}: rows that do not run all {kind}, and no router; give the layer one, or run them"
+            )
 
 
 def _check_stand_ins(trace: Trace) -> None:

@@ -47,3 +47,10 @@ class Router:
                 raise SpecError(
                     f"router.{name} = {layers}; expected layers in rising order, e.g. {sorted(set(layers))}"
                 )
+
+    def decides(self, module: str, layer: int) -> bool:
+        """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own."""
+        if self.shared and module == "ffn":
+            return False
+        always = self.always_on_attention if module == "attention" else self.always_on_ffn
+        return self.kind != "none" and layer not in always

@@ -1,5 +1,6 @@
 """Row lists for parts of modules: how many, what is in them, and what no list can say."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,7 @@ from skipopu.program.row_lists import row_lists
 from skipopu.spec.board import Board
 from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import Overlay
-from skipopu.trace import Trace, make_trace
+from skipopu.trace import Router, Trace, make_trace
 from skipopu.trace.synthetic import synthesize
 
 BOARD = Board.load("u280")
@@ -37,6 +38,17 @@ def test_pairs_of_heads_have_a_list_of_their_own_where_their_groups_differ(heads
         groups = {2 * pair // heads, (2 * pair + 1) // heads}
         assert np.array_equal(lists.bits[number - 1], bits[:, :, sorted(groups)].any(axis=2))
     assert len(lists.bits) == lists.groups("attention") + lists.groups("ffn") + (2 if heads == 1 else 0)
+
+
+def test_groups_are_chosen_by_a_router_of_their_module() -> None:
+    trace = part_trace("wide", 4, 1)
+    for router, text in (
+        (Router(), "layer 0: rows that do not run all head_groups, and no"),
+        (replace(trace.header.router, always_on_ffn=(1,)), "layer 1: rows that do not run all ffn_groups, and no"),
+        (replace(trace.header.router, shared=True), "head_groups and a router for both modules"),
+    ):
+        other = Trace(replace(trace.header, router=router), trace.steps, trace.arrays, trace.events)
+        assert text in refusal(other)
 
 
 def test_an_overlay_without_enough_lists_says_how_many() -> None:
