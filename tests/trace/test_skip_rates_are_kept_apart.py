@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from small_traces import plain, traces
+from small_traces import plain, shape, traces
 
 from skipopu.spec.model_shape import ModelShape
 from skipopu.trace import StepPhase, Trace, keys_per_query, make_trace, synthesize
+from skipopu.trace.family import generate
+from skipopu.trace.gemms import gemms
 from skipopu.trace.summary import parameter_skip
 
 REPORTED = (0.3319, 0.2633)  # SkipGPT at target 30 %
@@ -60,8 +62,23 @@ def naive_macs(trace: Trace, *, dense: bool) -> float:
     return total
 
 
+def unpruned(trace: Trace) -> Trace:
+    return Trace(replace(trace.header, layer_shapes=()), trace.steps, trace.arrays, trace.events)
+
+
+@pytest.mark.parametrize("kind", ["depth", "block", "width", "hidden", "low_rank", "2:4"])
+def test_static_pruning_skips_what_its_products_lack(kind: str) -> None:
+    dense, cut = generate("dense", shape(4), 5, 2), generate("static", shape(4), 5, 2, knobs=[f"kind={kind}"])
+    run, full = (sum(g.macs for g in gemms(trace) if g.layer >= 0) for trace in (cut, dense))
+    assert cut.summary()["mac_skip"] == pytest.approx(1 - run / full)
+    weights = [sum(g.n * g.k for g in gemms(t) if g.step == 1 and g.k > 1 and g.n > 1) for t in (cut, dense)]
+    head = cut.header.shape.dimensions.vocabulary * 32
+    cut_head = head // 2 if kind == "hidden" else head
+    assert cut.summary()["parameter_skip"] == pytest.approx(1 - (weights[0] - cut_head) / (weights[1] - head))
+
+
 @settings(max_examples=40)
-@given(traces().filter(lambda t: not t.steps.cache.any() and StepPhase.ENCODE not in t.steps.phase))
+@given(traces().filter(lambda t: not t.steps.cache.any() and StepPhase.ENCODE not in t.steps.phase).map(unpruned))
 def test_skipped_multiplications_are_counted_one_by_one(trace: Trace) -> None:
     wanted = 1 - naive_macs(trace, dense=False) / naive_macs(trace, dense=True)
     assert trace.summary()["mac_skip"] == pytest.approx(wanted, abs=1e-12)
