@@ -1,4 +1,4 @@
-"""A small trace of every family that the compiler carries, and the shape it has."""
+"""A small trace of every family but those of `part_traces`, and the shape it has."""
 
 from skipopu.spec.model_shape import ModelShape
 from skipopu.trace import Trace
@@ -10,6 +10,7 @@ IMAGE = ("system=3", "visual=12")
 KNOBS: dict[str, tuple[str, ...]] = {
     "dense": (),
     "skipgpt": (),
+    "dynamic_m": (),
     "dllm": ("router_hidden=16",),
     "mod": (),
     "llava": IMAGE,

@@ -18,6 +18,9 @@ KNOBS = {
 }
 
 
+FAMILIES = (*KNOBS, "lff")
+
+
 def shape() -> ModelShape:
     """Groups of one K/V head or 32 channels are whole column blocks of the tiny overlay."""
     sizes = {"hidden_size": 64, "intermediate_size": 128, "attention_heads": 8, "kv_heads": 4, "head_dim": 32}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from family_traces import KNOBS, family_trace, shape
+from part_traces import FAMILIES
 
 from skipopu.program.compiler import compile_trace
 from skipopu.results.audit import audit
@@ -13,7 +14,8 @@ from skipopu.spec.board import Board
 from skipopu.spec.ledger import Block, Cause, Phase
 from skipopu.spec.overlay import Overlay
 from skipopu.trace import Trace
-from skipopu.trace.family import generate
+from skipopu.trace.family import families, generate
+from skipopu.trace.knobs import preset, presets
 
 TINY = Overlay.load("tiny", ("bitmask.rows=64", "bitmask.tokens=1024"))
 BOARD = Board.load("u280")
@@ -39,6 +41,12 @@ def in_slices(size: int) -> Advance:
 
 def late(words_per_second: int) -> Trace:
     return generate("wait_k", shape(), 4, 2, seed=1, knobs=(f"words_per_second={words_per_second}",))
+
+
+def test_no_family_is_left_out() -> None:
+    """Operating points of a family are named after it in their traces; those of `part_traces` have a file of tests."""
+    known = {preset(name)[0] if name in presets() else name for name in families()}
+    assert known == {*KNOBS, *FAMILIES}
 
 
 @pytest.mark.parametrize("name", KNOBS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from part_traces import KNOBS, OVERLAY, RANK, approximated, part_trace, shape
+from part_traces import FAMILIES, OVERLAY, RANK, approximated, part_trace, shape
 
 from skipopu.program.compiler import compile_trace
 from skipopu.program.isa import COLUMN, Opcode, Post, decode, encode, writes_lists
@@ -27,7 +27,6 @@ from skipopu.trace.synthetic import synthesize
 BOARD = Board.load("u280")
 DOT, WIDTH = OVERLAY.pe_array.dot_length, OVERLAY.pe_array.columns
 D = shape().dimensions
-FAMILIES = [*KNOBS, "lff"]
 
 
 def compiled(trace: Trace, overlay: Overlay = OVERLAY) -> Program:
