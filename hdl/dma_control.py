@@ -11,8 +11,7 @@ from skipopu.hdl.sequencer import CAUSE
 from skipopu.hdl.tile_loop import ROW_BITS
 from skipopu.hdl.verilog import Block
 from skipopu.hdl.weight_stream import weights_layout
-from skipopu.program.isa import WIDTH, Gate
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, WIDTH, Gate
 from skipopu.spec.ledger import Cause
 from skipopu.spec.overlay import Overlay
 

@@ -10,8 +10,7 @@ from skipopu.hdl.fifo import Fifo
 from skipopu.hdl.instruction import INDEX_BITS, INSTRUCTION, INSTRUCTION_BITS
 from skipopu.hdl.pipeline import named
 from skipopu.hdl.verilog import Block, place
-from skipopu.program.isa import INSTRUCTION_BYTES, WIDTH
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, INSTRUCTION_BYTES, WIDTH
 from skipopu.spec.overlay import AXI3_BURST_BEATS, DDR_BEAT_BYTES, DDR_CHANNELS
 
 BEAT_INSTRUCTIONS = DDR_BEAT_BYTES // INSTRUCTION_BYTES

@@ -5,7 +5,7 @@ sequencer's queue and to the memory.
 """
 
 from skipopu.numerics.jit import jit
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT
 from skipopu.sim import causes
 from skipopu.sim.dram import push, run_of_beats, tick
 from skipopu.sim.engine import begin, leave_queue, retire

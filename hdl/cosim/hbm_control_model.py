@@ -3,8 +3,7 @@
 from typing import Any
 
 from skipopu.hdl.cosim.hbm_control_stimulus import Cycle, field, sets
-from skipopu.program.isa import Gate
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, Gate
 from skipopu.sim.dma import ENGINE, _account
 from skipopu.sim.machine import (
     DMA,

@@ -21,8 +21,7 @@ from skipopu.hdl.dma import routed_write_layout
 from skipopu.hdl.instruction import INSTRUCTION
 from skipopu.hdl.kv_append import KvAppend
 from skipopu.hdl.kv_append_layout import AppendShape, append_shape
-from skipopu.program.isa import Opcode
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, Opcode
 from skipopu.spec.overlay import Overlay
 
 BENCH = "skipopu.hdl.cosim.kv_append_bench"

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from skipopu.hdl.axi import PORT_ADDRESS_BITS
 from skipopu.hdl.kv_append_layout import AppendShape
-from skipopu.program.isa import Gate
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, Gate
 
 HEADS = (1, 1, 2, 3, 5)  # units of a head: of whole row tiles and chunks
 PAIRS = (1, 1, 2, 3)

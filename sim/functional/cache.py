@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from skipopu.numerics.kv_rounds import place, schedule
 from skipopu.numerics.kv_schedule import BUFFER, Placement, commit
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT
 from skipopu.sim.functional.state import Bits, Instruction, Round, State, listed, places
 
 PAIR = 2  # heads that go through together

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from skipopu.numerics.floating_point import FP32
 from skipopu.numerics.result_path import apply_function, numbers
-from skipopu.program.isa import Post
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, Post
 from skipopu.sim.functional.state import Bits, Instruction, Ints, State, note, places
 from skipopu.spec.overlay import FP16_BYTES
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from skipopu.program.isa import Gate
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, Gate
 from skipopu.sim.functional.state import Bits, Instruction, Ints, State, listed, places, write
 from skipopu.spec.overlay import FP16_BYTES
 

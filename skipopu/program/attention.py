@@ -10,11 +10,13 @@ from itertools import chain
 
 from skipopu.program.block import Block
 from skipopu.program.blocking import heads_of_pass
-from skipopu.program.decode import emit_context, emit_projection, emit_residual_part, emit_scores, ends_projection
 from skipopu.program.emitter import Emitter, Held
 from skipopu.program.factors import RANK, projection_of
 from skipopu.program.gathering import prefill_places
+from skipopu.program.kv_transfers import append_kv
 from skipopu.program.nonlinear import emit_norm
+from skipopu.program.products import emit_context, emit_projection, emit_residual_part, emit_scores, ends_projection
+from skipopu.program.routing import load_and_route
 from skipopu.program.template_scores import scores_at
 from skipopu.spec.ledger import Part
 
@@ -53,7 +55,7 @@ def _project(e: Emitter, block: Block, parts: Iterator[Columns]) -> Columns | No
     e.places = places.add("v", rows * t.kv).add("router", rows * t.router).add(RANK, rows * t.rank)
     e.rotary(block.first, rows)
     e.b.part = Part.ROUTER
-    e.load_and_route(block, "attention")
+    load_and_route(e, block, "attention")
     kv_gate = {} if e.c.trace.header.kv_policy == "dense" else e.gate("attention", e.b.layer)
     emit_norm(e, Part.NORM, kv_gate, "x", "x", rows)
     normalize = int(e.fused)
@@ -81,7 +83,7 @@ def _project_part(e: Emitter, block: Block, part: Columns, normalize: int) -> No
     if name == "q":
         _store_queries(e, block)
     else:
-        e.append_kv(int(name == "v"), place, e.places[place], block.rows, gate)
+        append_kv(e, int(name == "v"), place, e.places[place], block.rows, gate)
 
 
 def _attend(e: Emitter, block: Block, outputs: Iterable[Columns]) -> None:

@@ -15,6 +15,7 @@ from skipopu.trace.schema import RowKind
 ARRAYS = frozenset({
     "rows_q", "rows_kv", "rows_ffn", "token_ids", "positions", "token_class", "kv_source", "mask_class",
     "kv_read", "head_groups", "ffn_groups", "experts", "approx_rows", "kv_read_offsets", "logit_rows",
+    "expert_scores",  # numbers that weigh what runs
 })  # fmt: skip
 
 

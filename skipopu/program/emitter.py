@@ -1,4 +1,4 @@
-"""The pieces prefill and decode have in common: constants, weights, routing, projections, K/V passes."""
+"""What every emitter of instructions works with: constants, DDR4, gates, products with weights."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,12 +6,10 @@ from typing import NamedTuple
 from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.builder import Builder, Region, Tiles
-from skipopu.program.constants import Channels, ConstantBlock, norm_modules
+from skipopu.program.constants import Channels, ConstantBlock
 from skipopu.program.context import Context
 from skipopu.program.factors import biased, projection_of
-from skipopu.program.isa import Gate, Opcode, Post
-from skipopu.program.memory_map import ADDRESS_UNIT
-from skipopu.program.part_matrices import LISTS
+from skipopu.program.isa import ADDRESS_UNIT, Gate, Opcode, Post
 from skipopu.spec.ledger import Part
 
 OUTSIDE = -1  # layer of what is in none
@@ -43,7 +41,7 @@ class Emitter:
         self.c = context
         self.b = Builder()
         self._half = 0
-        self._mask = {"attention": 0, "ffn": 0}
+        self.masks = {"attention": 0, "ffn": 0}
         self.gamma = Held(0)
         self.places = Places(context.overlay, "nothing")
         self.decode = False  # steps of one token, which use the invariance buffer
@@ -156,7 +154,7 @@ class Emitter:
         decider = self.c.decider(module)
         if not self.c.routed(decider, layer):
             return {}
-        return {"gate": int(GATES[decider]), "mask": self._mask[decider]}
+        return {"gate": int(GATES[decider]), "mask": self.masks[decider]}
 
     def gate_reads(self, fields: dict[str, int]) -> list[Region]:
         """Regions that an instruction with these fields reads for its gate."""
@@ -176,91 +174,6 @@ class Emitter:
         if not self.c.listed("attention", self.b.layer):
             return self.gate("attention", self.b.layer)
         return {"list": self.c.lists.pairs[pair]}
-
-    def route(self, norm: str, place: Region, source: int, rows: int, stream_from: int = -1) -> None:
-        """Row statistics of X at ``source`` for ``norm`` and the routers that read it, from a stream or the buffer.
-
-        Statistics that are not fused are not taken here; see `nonlinear.emit_norm`.
-        """
-        modules = norm_modules(self.c.trace.header.router, norm)
-        routed = tuple(m for m in modules if self.c.routed(m, self.b.layer))
-        logits = 0 if self.c.router_hidden else 2 * len(routed)
-        # gamma stays in its half until the projections, so the hidden routers' last layers come with it
-        (block,) = self.c.memory.constants[self.b.layer, f"{norm} norm"]
-        self.gamma = self.constants(block)
-        routers = [Held(self.gamma.half, p.word) for p in block.pieces if p.kind == "router"]
-        streamed = {"stream": 1} if stream_from >= 0 else {}
-        if logits or self.fused:
-            held = routers[0] if logits else self.gamma
-            self._masks(
-                routed if logits else (), [place, held.region], [place] if streamed else [], stream_from,
-                columns=logits, source=source, rows=rows, k_tiles=self.c.tiles.x, normalize=int(self.fused),
-                **held.fields, **streamed,
-            )  # fmt: skip
-        for module, last in zip(routed, routers, strict=True) if self.c.router_hidden else ():
-            self._hidden_router(module, place, source, rows, last)
-        for module in modules:
-            if self.c.listed(module, self.b.layer):
-                self._list_router(module, place, source, rows)
-
-    def load_and_route(self, block: Block, norm: str) -> None:
-        """Load X once: the router and fused statistics take each tile as it passes (Algorithm 1, step 1)."""
-        at = block.first * self.c.memory.strides.row
-        load = self.load("x", at, "x", self.places["x"], block.rows, self.c.tiles.x, stream=int(self.fused))
-        self.route(norm, "x", self.places["x"], block.rows, stream_from=load if self.fused else -1)
-
-    def _masks(
-        self,
-        routed: tuple[str, ...],
-        reads: list[Region],
-        writes: list[Region],
-        stream_from: int,
-        **fields: int,
-    ) -> None:
-        # a route has one register number for all the masks it writes
-        mask = 1 - self._mask[routed[0]] if routed else 0
-        self._mask |= dict.fromkeys(routed, mask)
-        masks: list[Region] = [("mask", int(GATES[m]), mask) for m in routed]
-        others = [number for m in routed if (number := self.c.lists.stand_in(m))]
-        if others:
-            masks += [("list", number) for number in others]
-            fields["list"] = others[0]
-        gate = int(GATES[routed[0]] if len(routed) == 1 else Gate.ALL)
-        regions = [*masks, *(["statistics"] if self.fused else []), *writes]
-        self.emit(Opcode.ROUTE, reads, regions, stream_from, gate=gate, mask=mask, **fields)
-
-    def _list_router(self, module: str, place: Region, source: int, rows: int) -> None:
-        """A router of groups: two logits a group, of X or of the hidden layer, become bits of row lists."""
-        tiles, lists = self.c.tiles.x, self.c.lists
-        if self.c.router_hidden:
-            source, place, tiles = self._hidden_layer(module, place, source, rows), "router", self.c.tiles.router
-        first, count = lists.group(module, 0), lists.groups(module)
-        numbers = {*range(first, first + count), *(lists.pairs if module == "attention" else ())}
-        self.weights(LISTS[module], {})
-        self.emit(
-            Opcode.MATMUL, [place], [("list", number) for number in sorted(numbers)], source=source, rows=rows,
-            k_tiles=tiles, columns=self.c.memory.matrices[self.b.layer, LISTS[module]].columns, datatype=1,
-            post=int(Post.LISTS), list=first,
-        )  # fmt: skip
-
-    def _hidden_router(self, module: str, place: Region, source: int, rows: int, last: Held) -> None:
-        """A two-layer router: D → hidden from HBM in FP16, then hidden → 2 from the constants."""
-        target = self._hidden_layer(module, place, source, rows)
-        fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": self.c.tiles.router, **last.fields}
-        self._masks((module,), ["router", last.region], [], -1, **fields)
-
-    def _hidden_layer(self, module: str, place: Region, source: int, rows: int) -> int:
-        """The first layer of a two-layer router; return where its results are."""
-        name = f"router_{module}"
-        post = Post.RELU if self.c.trace.header.router.kind == "mlp" else Post.NONE
-        target = self.places["router"]
-        self.weights(name, {})
-        self.emit(
-            Opcode.MATMUL, [place], ["router"], source=source, target=target, rows=rows,
-            k_tiles=self.c.tiles.x, columns=self.c.memory.matrices[self.b.layer, name].columns, datatype=1,
-            post=int(post),
-        )  # fmt: skip
-        return target
 
     # --- products -------------------------------------------------------------------------------------
 
@@ -303,30 +216,6 @@ class Emitter:
             held = self.constants(block) if parts else Held(0)
             for piece in parts:
                 yield piece.name, piece.first, piece.columns, Held(held.half, piece.word)
-
-    # --- attention ------------------------------------------------------------------------------------
-
-    def read_kv(
-        self, value: int, tokens: int, gate: dict[str, int], pair: int, pairs: int, rows: int
-    ) -> None:
-        """Stream the K or V rounds of ``tokens`` tokens for head pairs [pair, pair + pairs)."""
-        reads = [("kv", self.b.layer, value), *self.gate_reads(gate)]
-        chunks = self.c.memory.vector_bytes // self.pairs // self.c.overlay.chunk_bytes  # of a pair
-        following = self.b.layer + 1 < self.c.shape.dimensions.layers  # which no score layer is
-        self.emit(
-            Opcode.READ_KV, reads, [], layer=self.b.layer, value=value, tokens=tokens, pair=pair, pairs=pairs,
-            rows=rows, source=pair * chunks, columns=pairs * chunks, decode=int(self.decode), following=int(following),
-            address=self.c.memory.kv_address(self.b.layer, 0) // ADDRESS_UNIT, **gate,
-        )  # fmt: skip
-
-    def append_kv(self, value: int, place: Region, source: int, rows: int, gate: dict[str, int]) -> None:
-        """Append the K or V rows at ``source`` to the cache."""
-        self.emit(
-            Opcode.APPEND_KV, [place, *self.gate_reads(gate)], [("kv", self.b.layer, value)],
-            layer=self.b.layer, value=value, source=source, rows=rows, k_tiles=self.c.tiles.kv,
-            columns=self.c.tiles.head, tokens=self.end,
-            address=self.c.memory.kv_address(self.b.layer, value) // ADDRESS_UNIT, **gate,
-        )  # fmt: skip
 
 
 def _region(what: Region) -> str:

@@ -14,6 +14,7 @@ from skipopu.program.gathering import prefill_places
 from skipopu.program.isa import Opcode, Post
 from skipopu.program.nonlinear import emit_norm, normalized
 from skipopu.program.part_matrices import DOWN, GATE, SCORE, UP, tiles_of_size
+from skipopu.program.routing import load_and_route
 from skipopu.program.row_lists import EXPERTS
 from skipopu.spec.ledger import Part
 
@@ -48,7 +49,7 @@ def emit_block_experts(e: Emitter, block: Block) -> None:
         places.add(name, rows * tiles)
     e.places = places
     e.b.part = Part.FFN_ROUTER
-    e.load_and_route(block, "ffn")
+    load_and_route(e, block, "ffn")
     emit_experts(e, "x", "x", rows)
     e.load("x", at, "residual", e.places["residual"], rows, t.x)
     emit_chosen(e, "x", "residual", rows)

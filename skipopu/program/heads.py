@@ -11,6 +11,7 @@ from skipopu.program.emitter import OUTSIDE, Emitter
 from skipopu.program.gathering import Gathering, prefill_places
 from skipopu.program.head_matrices import CLASS, DECISION, LM, WORD, asked, searches
 from skipopu.program.nonlinear import emit_norm, normalized
+from skipopu.program.routing import route
 from skipopu.spec.ledger import Part
 
 REGIONS = {LM: "logits", CLASS: "logits", DECISION: "decision", WORD: "similarities"}
@@ -55,7 +56,7 @@ def emit_searches(e: Emitter, step: int, block: Block) -> bool:
 def _emit_heads(e: Emitter, heads: tuple[str, ...], rows: int, done: int) -> None:
     """Final norm of the rows at place ``x``, and the products; ``done`` rows of the step came before."""
     e.b.layer, e.b.part = OUTSIDE, Part.OUTSIDE
-    e.route("final", "x", e.places["x"], rows)
+    route(e, "final", "x", e.places["x"], rows)
     emit_norm(e, Part.OUTSIDE, {}, "x", "xn", rows)
     normalize = int(e.fused)
     for head in heads:

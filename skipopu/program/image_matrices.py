@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipopu.program.image_memory import Bytes, SparseMemory
-from skipopu.program.memory_map import ColumnPart, Matrix
+from skipopu.program.matrix_map import ColumnPart, Matrix
 from skipopu.program.parameters import Linear, ModelParameters, Weights, gated_columns
 from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import Overlay

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skipopu.program.builder import OPCODE_ENGINE
 from skipopu.program.isa import (
+    ADDRESS_UNIT,
     COLUMN,
     ENGINES,
     SEMAPHORE_BITS,
@@ -19,7 +20,6 @@ from skipopu.program.isa import (
     Words,
     unpack,
 )
-from skipopu.program.memory_map import ADDRESS_UNIT
 from skipopu.program.status import Condition, Status, status
 from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.overlay import DDR_BEAT_BYTES, DDR_CHANNELS, Overlay

@@ -19,6 +19,7 @@ Fields = NDArray[np.int64]
 ENGINES = (Block.DMA, Block.LOAD, Block.STORE, Block.KV_BUFFER, Block.KV_APPEND, Block.PE_ARRAY)
 INSTRUCTION_BYTES = 32
 WORD_BITS = 64
+ADDRESS_UNIT = 64  # bytes; addresses count these
 SEMAPHORE_BITS = 8  # of a counting semaphore
 
 

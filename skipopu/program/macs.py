@@ -6,17 +6,18 @@ from numpy.typing import NDArray
 from skipopu.program.executed_shape import executed_shape, layer_widths
 from skipopu.program.head_matrices import CLASS, DECISION, LM, WORD, columns_of, decisions, searches
 from skipopu.program.joints import joint_events
+from skipopu.program.score_layers import VECTORS
 from skipopu.spec.ledger import Phase
-from skipopu.trace import StepPhase, Trace, keys_per_query
+from skipopu.trace import ScoreOp, StepPhase, Trace, keys_per_query
 from skipopu.trace.logit_rows import logit_rows
 from skipopu.trace.part_gemms import dense_layers, size_of
 from skipopu.trace.steps import DECODE_PHASES
 
 
 def macs(trace: Trace) -> NDArray[np.int64]:
-    """Return multiply-accumulates [Phase]: projections, attention, FFN, routers, heads, modules of joints."""
+    """Return multiply-accumulates [Phase]: projections, attention, FFN, routers, heads, scores, modules of joints."""
     token = layer_macs(trace) + router_macs(trace)
-    found, once = np.zeros(len(Phase), np.int64), head_macs(trace) + joint_macs(trace)
+    found, once = np.zeros(len(Phase), np.int64), head_macs(trace) + score_macs(trace) + joint_macs(trace)
     for step in range(len(trace.steps)):
         phase = Phase.DECODE if trace.steps.phase[step] in DECODE_PHASES else Phase.PREFILL
         first = int(trace.steps.first_token[step])
@@ -33,6 +34,21 @@ def head_macs(trace: Trace) -> NDArray[np.int64]:
     for event in searches(trace):
         columns[event.step] += event.rows * columns_of(WORD, shape)
     found: NDArray[np.int64] = columns * shape.dimensions.hidden_size
+    return found
+
+
+def score_macs(trace: Trace) -> NDArray[np.int64]:
+    """Multiply-accumulates of score operations, [steps]: a product of all heads a pair, and what is projected for it.
+
+    An influence weighs the values of the layer's own attention; the query and the keys of a last token are the score's.
+    """
+    found, widths = np.zeros(len(trace.steps), np.int64), layer_widths(trace)
+    for event in trace.events:
+        if event.op in VECTORS:
+            found[event.step] += event.rows * event.keys * widths[event.layer].query
+        if event.op is ScoreOp.LAST_TOKEN_ATTENTION:
+            of = widths[event.layer].row_macs(trace.header.shape.gated)
+            found[event.step] += event.rows * of["q"] + event.keys * of["k"]
     return found
 
 

@@ -2,13 +2,14 @@
 
 from skipopu.program.attention import emit_attention, emit_residual, project_first
 from skipopu.program.block import Block
-from skipopu.program.decode import emit_ffn_input
 from skipopu.program.emitter import Emitter
 from skipopu.program.experts import emit_block_experts
 from skipopu.program.factors import RANK
 from skipopu.program.fusing import emit_fusion
 from skipopu.program.gathering import Gathering, prefill_places
 from skipopu.program.heads import emit_last_rows, emit_searches
+from skipopu.program.products import emit_ffn_input
+from skipopu.program.routing import load_and_route
 from skipopu.program.row_blocks import in_layer
 from skipopu.program.scoring import Scoring
 from skipopu.program.stand_ins import emit_block_stand_in, has_stand_in
@@ -53,7 +54,7 @@ def _ffn(e: Emitter, block: Block) -> bool:
     places = prefill_places(e, "FFN").add("x", rows * t.x).add("h", rows * t.ffn)
     e.places = places.add("router", rows * t.router).add(RANK, rows * t.rank)
     e.b.part = Part.FFN_ROUTER
-    e.load_and_route(block, "ffn")
+    load_and_route(e, block, "ffn")
     gate = e.gate("ffn", e.b.layer)
     emit_ffn_input(e, gate, "x", "x", "h", rows)
     emit_residual(e, block, gate, list(e.projections("down")), "h")

@@ -140,5 +140,5 @@ def _check_stand_ins(trace: Trace) -> None:
         if idle:
             raise SpecError(
                 f"trace: {idle} rows run neither {module} nor its stand-in; a router of two logits chooses one of them;"
-                " export with drop = 0"
+                " export with drop = 0, from a model without drop_margin"
             )

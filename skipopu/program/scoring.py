@@ -3,11 +3,13 @@
 from skipopu.program.block import Block
 from skipopu.program.blocking import heads_of_pass
 from skipopu.program.ddr_map import words
-from skipopu.program.decode import emit_projection, emit_scores
 from skipopu.program.emitter import Emitter
 from skipopu.program.factors import RANK
 from skipopu.program.gathering import prefill_places
+from skipopu.program.kv_transfers import append_kv
 from skipopu.program.nonlinear import emit_norm
+from skipopu.program.products import emit_projection, emit_scores
+from skipopu.program.routing import load_and_route
 from skipopu.program.score_layers import ScoreLayer, weighed_blocks, weighing_block
 from skipopu.spec.error import SpecError
 from skipopu.spec.ledger import Part
@@ -49,7 +51,7 @@ class Scoring:
             self._project(score, block, score.vectors, block.rows * self._e.c.tiles.kv)
             self._e.b.layer = score.number
             for value in (0, 1):  # a layer of the cache goes on to its next slots once it has both
-                self._e.append_kv(value, "rows", self._e.places["rows"], block.rows, {})
+                append_kv(self._e, value, "rows", self._e.places["rows"], block.rows, {})
 
     def _query(self, score: ScoreLayer) -> None:
         block = self._blocks[weighing_block(self._e.c.passes, score)]
@@ -63,7 +65,7 @@ class Scoring:
         e.places = prefill_places(e, "tokens to be weighed").add("x", x).add("rows", tiles)
         e.places.add(RANK, block.rows * e.c.tiles.rank)
         e.rotary(block.first, block.rows)
-        e.load_and_route(block, "attention")
+        load_and_route(e, block, "attention")
         emit_norm(e, Part.ROUTER, {}, "x", "x", block.rows)
         normalize = int(e.fused)
         for matrix, first, count, held in e.projections("k", "v", "q", "o", only=(name,)):

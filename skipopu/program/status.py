@@ -7,8 +7,7 @@ the code. `text` puts it in words; validator and hardware find the same status, 
 from dataclasses import dataclass
 from enum import IntEnum
 
-from skipopu.program.isa import ENGINES, NAMES, WIDTH, Gate, Opcode, Post, illegal_opcode, reserved_bits
-from skipopu.program.memory_map import ADDRESS_UNIT
+from skipopu.program.isa import ADDRESS_UNIT, ENGINES, NAMES, WIDTH, Gate, Opcode, Post, illegal_opcode, reserved_bits
 from skipopu.spec.ker_shape import LOGITS
 from skipopu.spec.ledger import Named
 

@@ -16,9 +16,9 @@ from skipopu.program import emitter
 from skipopu.program.builder import Builder
 from skipopu.program.head_matrices import Heads
 from skipopu.program.image import build_image
-from skipopu.program.isa import Opcode
+from skipopu.program.isa import ADDRESS_UNIT, Opcode
 from skipopu.program.macs import macs
-from skipopu.program.memory_map import ADDRESS_UNIT, map_memory
+from skipopu.program.memory_map import map_memory
 from skipopu.program.program import Program
 from skipopu.program.random_parameters import random_parameters
 from skipopu.spec.error import SpecError

@@ -14,9 +14,8 @@ from pruned_models import NAMES, cut, dense, factor_bytes, model, pruned
 from small_programs import program, tiny
 
 from skipopu.program.image import build_image
-from skipopu.program.isa import Opcode, Post
+from skipopu.program.isa import ADDRESS_UNIT, Opcode, Post
 from skipopu.program.macs import macs
-from skipopu.program.memory_map import ADDRESS_UNIT
 from skipopu.program.program import Program, validate_program
 from skipopu.program.random_parameters import random_parameters
 from skipopu.spec.error import SpecError
@@ -174,7 +173,7 @@ FAULTS: dict[str, tuple[str, Callable[..., Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_leads_elsewhere(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, wrong = FAULTS[fault]
-    monkeypatch.setattr(f"skipopu.program.decode.{name}", wrong)
+    monkeypatch.setattr(f"skipopu.program.products.{name}", wrong)
     with pytest.raises(AssertionError):
         check_flow(low_rank("fused"))
 
