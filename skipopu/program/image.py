@@ -1,23 +1,18 @@
 """Image: what the host puts into DDR4, HBM and the settings before a program begins, and reads when it is over."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from skipopu.numerics.floating_point import FP16
 from skipopu.program.context import Context
 from skipopu.program.ddr_map import rotary_word
-from skipopu.program.executed_shape import layer_widths
-from skipopu.program.factors import largest_rank
-from skipopu.program.head_matrices import Heads, heads_of
+from skipopu.program.image_check import check_image
 from skipopu.program.image_matrices import matrix_of, write_matrix
 from skipopu.program.image_memory import SparseMemory, StripedMemory
-from skipopu.program.image_vectors import positions_of, write_constants, write_rotary, write_rows
+from skipopu.program.image_vectors import write_constants, write_rotary, write_rows
 from skipopu.program.parameters import Bits, ModelParameters
 from skipopu.program.program import Program
-from skipopu.spec.error import SpecError
 from skipopu.spec.overlay import DDR_CHANNELS, FP16_BYTES
-from skipopu.trace import StepPhase
 
 REUSE = "reuse_last"
 
@@ -53,7 +48,7 @@ class Image:
 def build_image(program: Program, parameters: ModelParameters) -> Image:
     """Lay ``parameters`` out as ``program`` expects them; raises SpecError where they do not fit its trace."""
     c = program.context
-    _check(c, parameters)
+    check_image(c, parameters)
     hbm = tuple(SparseMemory() for _ in range(c.overlay.dma.hbm_ports))
     image = Image(StripedMemory(), hbm, settings_of(c, parameters))
     for (layer, name), matrix in c.memory.matrices.items():
@@ -65,38 +60,6 @@ def build_image(program: Program, parameters: ModelParameters) -> Image:
     instructions = np.ascontiguousarray(program.words.astype("<u8")).reshape(-1).view(np.uint8)
     image.ddr.channels[0].write(c.memory.ddr["program"] // DDR_CHANNELS, instructions)
     return image
-
-
-def _check(c: Context, parameters: ModelParameters) -> None:
-    if (c.trace.steps.phase == StepPhase.ENCODE).any() or c.joints:
-        raise SpecError("trace: encode steps, or vision states that join within the decoder: in the simulator only")
-    if c.passes.shown.any() or c.trace.steps.arrival_seconds.any():
-        raise SpecError("trace: several K/V caches, popped entries or arrival times: in the simulator only")
-    if heads_of(c.trace) != Heads():
-        raise SpecError("trace: logits of several rows, scores, decisions or a search: in the simulator only")
-    if c.lists.count:
-        raise SpecError("trace: groups, experts or stand-ins, which row lists choose: in the simulator only")
-    widths = layer_widths(c.trace)
-    if any(map(largest_rank, widths)) or len({w.ffn for w in widths if w.ffn}) > 1:
-        raise SpecError("trace: low-rank weights, or FFNs of several widths: in the simulator only")
-    d, needed = c.shape.dimensions, int(positions_of(c).max()) + 1
-    # the LM head has weights of its own, tied or not: they are quantised
-    if replace(parameters.shape.dimensions, tied_embeddings=d.tied_embeddings) != d:
-        raise SpecError(f"numbers of shape {parameters.shape.name}; the program was compiled for {c.shape.name}")
-    table = parameters.cosines if c.shape.rotary else parameters.positions
-    if table is not None and len(table) < needed:
-        raise SpecError(f"numbers of {len(table)} positions; the trace has {needed}")
-    if d.qk_norm:
-        raise SpecError(f"shape {c.shape.name}: qk_norm = true; programs have no norms of queries and keys")
-    routers = [r for layer in parameters.layers for r in (layer.attention_router, layer.ffn_router) if r is not None]
-    biases = [b for r in routers for b in (r.last_bias, r.hidden_bias) if b is not None]
-    if any((bias & (FP16.sign - 1)).any() for bias in biases):
-        raise SpecError("a router has a bias; ROUTE adds none to its logits; train routers without or set them to zero")
-    if c.overlay.npe.layer_norm != (d.norm == "layer"):
-        raise SpecError(
-            f"overlay {c.overlay.name}: npe.layer_norm = {str(c.overlay.npe.layer_norm).lower()}; shape {c.shape.name}"
-            f" has norm = {d.norm}; --set npe.layer_norm={str(d.norm == 'layer').lower()}"
-        )
 
 
 def settings_of(c: Context, parameters: ModelParameters) -> Settings:

@@ -15,7 +15,7 @@ from small_models import BOARD, DIMENSIONS
 
 from skipopu.numerics.decoder import Decoder
 from skipopu.numerics.decoder_products import Products
-from skipopu.program import image, image_vectors
+from skipopu.program import image, image_check, image_vectors
 from skipopu.program.compiler import compile_trace
 from skipopu.program.head_matrices import Heads
 from skipopu.program.image_matrices import matrix_of
@@ -103,7 +103,7 @@ def outcome(trace: Trace, *changes: str) -> Made:
     parameters = random_parameters(trace.header.shape, Router(), tokens, 5, "int4", overlay.datatypes.lm_head)
     program = compile_trace(trace, overlay, BOARD)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image, "heads_of", lambda _: Heads())
+        patch.setattr(image_check, "heads_of", lambda _: Heads())
         patch.setattr(image, "matrix_of", numbers_of)
         patch.setattr(image_vectors, "matrix_of", numbers_of)
         memory = image.build_image(program, parameters)
