@@ -69,7 +69,19 @@ def skip_map(record: Record) -> str:
     return (
         f"{layers} layers × {tokens:,} tokens. Dark: the module is executed for the token; light: skipped,"
         f" its input passes on unchanged. Attention is skipped most in layer {most} ({rates[most]:.0%});"
-        " the bars at the right give the rate of every layer."
+        f" the bars at the right give the rate of every layer.{_parts(record)}"
+    )
+
+
+def _parts(record: Record) -> str:
+    """Say what the map does not show: rows that run some of a module's groups."""
+    skip = record.summary["skip"]
+    of_rows = {"attention": 1 - float(record.rows["q"].mean()), "ffn": 1 - float(record.rows["ffn"].mean())}
+    if all(abs(skip[name] - rate) < 1e-9 for name, rate in of_rows.items()):
+        return ""
+    return (
+        " Rows that run some of a module's groups are dark;"
+        f" of the groups {skip['attention']:.0%} of attention and {skip['ffn']:.0%} of the FFN are skipped."
     )
 
 

@@ -15,6 +15,7 @@ from skipopu.sim.run import Ints
 from skipopu.spec.ledger import Block, Cause, Phase
 
 LEGIBLE = 9.0  # percent: a share printed inside a narrower bar would not fit
+LEGEND_COLUMNS, LEGEND_LINE = 4, 0.2  # beside one another in half a page; of the highest bar, above it
 
 
 def blocks_and_causes(record: Record) -> str:
@@ -131,6 +132,7 @@ def _by_layer(axis: Any, seconds: Mapping[str, NDArray[np.float64]], colours: Ma
     ticks = list(range(0, layers, max(1, layers // 8)))
     axis.set_xticks([*ticks, outside], [*map(str, ticks), "out"])
     axis.set(xlabel="layer (out: outside the layers)", ylabel=f"time ({unit})", xlim=(-0.6, layers + 1.2))
-    axis.margins(y=0.22)
+    lines = -(-len(seconds) // LEGEND_COLUMNS)
+    axis.set_ylim(0, (1 + LEGEND_LINE * lines) * float(below.max()) or 1)
     axis.grid(axis="y")
-    axis.legend(ncols=len(seconds), loc="upper left")
+    axis.legend(ncols=min(len(seconds), LEGEND_COLUMNS), loc="upper left")
