@@ -1,5 +1,6 @@
 """What every part of the compiler looks at: the trace's needs, resolved once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -103,26 +104,39 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
 
     Raises SpecError for what this compiler cannot carry and for what does not fit.
     """
-    shape = executed_shape(trace.header)
+    shape, lists, scores = executed_shape(trace.header), row_lists(trace), score_layers(trace)
     check_carried(trace, shape, overlay)
-    lists = row_lists(trace)
     check_lists(trace, lists, overlay)
     check_groups(shape, overlay, lists)
     check_board(trace, shape, overlay, board)
-    router = trace.header.router
-    hidden = router.hidden if router.kind in WIDE_ROUTERS else 0
-    places, scores = prefix(trace) + trace.tokens, score_layers(trace)
-    widths, heads = layer_widths(trace), heads_of(trace)
-    layout = partial(map_memory, shape, overlay, board, places, router, scores=len(scores), widths=widths, heads=heads,
-                     lists=lists, joints=joints_of(trace))  # fmt: skip
-    memory, tiles = layout(), RowTiles.of(shape, overlay, hidden, max(map(largest_rank, widths)))
-    tiles = replace(tiles, parts=part_tiles(lists, overlay, tiles.x))
+    places = prefix(trace) + trace.tokens
+    layout = partial(
+        map_memory, shape, overlay, board, places, trace.header.router, scores=len(scores), lists=lists,
+        widths=layer_widths(trace), heads=heads_of(trace), joints=joints_of(trace),
+    )  # fmt: skip
+    memory, tiles = layout(), _tiles(trace, shape, overlay, lists)
     check_decode(shape, overlay)
+    limits = limits_of(overlay, 2 * memory.vector_bytes)
+    most = partial(prefill_rows, shape, overlay, tiles, rotary_stride=memory.strides.rotary)
+    passes, placement, found = _schedule(trace, scores, overlay, limits, most)
+    if len(passes.tokens) != places:
+        memory = layout(rows=len(passes.tokens))
+    return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found, scores)
+
+
+def _tiles(trace: Trace, shape: ModelShape, overlay: Overlay, lists: RowLists) -> RowTiles:
+    router, rank = trace.header.router, max(map(largest_rank, layer_widths(trace)))
+    tiles = RowTiles.of(shape, overlay, router.hidden if router.kind in WIDE_ROUTERS else 0, rank)
+    return replace(tiles, parts=part_tiles(lists, overlay, tiles.x))
+
+
+def _schedule(
+    trace: Trace, scores: tuple[ScoreLayer, ...], overlay: Overlay, limits: Limits, most: Callable[[int], int]
+) -> tuple[Passes, Placement, Demand]:
+    """Row blocks and K/V rounds: blocks as large as ``most`` takes with as many rounds as their schedules need."""
     ports = 1 if overlay.kv_buffer.map == "interleaved" else overlay.dma.hbm_ports
     sources, queries = cache_sources(trace, scores), _queries(trace, scores)
-    limits = limits_of(overlay, 2 * memory.vector_bytes)
-    longest = int(trace.steps.token_count.max())
-    rows, count = longest, 0
+    rows = longest = int(trace.steps.token_count.max())
     while True:  # a smaller row block never needs more rounds, so this ends
         passes = row_blocks(trace, rows)
         views = views_of(trace, passes)
@@ -130,14 +144,10 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
         placement = place(sources, ports, views.sets)
         found = demand(limits, placement, passes, queries)
         prefill = found.rounds[~passes.decode]
-        count = int(prefill.max()) if prefill.size else 1
-        fit = prefill_rows(shape, overlay, tiles, count, memory.strides.rotary)
+        fit = most(int(prefill.max()) if prefill.size else 1)
         if fit >= rows or longest == 1:
-            break
+            return passes, placement, found
         rows = fit
-    if len(passes.tokens) != places:
-        memory = layout(rows=len(passes.tokens))
-    return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found, scores)
 
 
 def _queries(trace: Trace, scores: tuple[ScoreLayer, ...]) -> NDArray[np.bool_]:
