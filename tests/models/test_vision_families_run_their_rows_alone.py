@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_vision import LAYERS, VISUAL, prompt, tiny
+from tiny_vision import LAYERS, VISUAL, prompt, tiny, words
 from torch import Tensor, nn
 
 from skipopu.models.embedlens import EmbedLens, Words, export_embedlens
@@ -31,16 +31,6 @@ IMAGE = slice(SYSTEM, SYSTEM + VISUAL)
 VICA = vica.Knobs(SYSTEM, VISUAL, cross_layers=(0, 3, 4), system_query_layers=2)
 HIDROP = hidrop.Knobs(SYSTEM, VISUAL, inject=2, filters=(3, 5), keep=(7, 3), exit=6)
 VISIPRUNER = Thresholds(shallow=1, turns=0.97, distance=0.5, quiet=0.3)
-
-
-def words(seed: int) -> Words:
-    """Classes around the words that the image of ``seed`` really lies nearest to."""
-    model, image = tiny(), prompt(seed)
-    table = model.llama.model.embed_tokens.weight.detach()
-    visual = torch.nn.functional.normalize(model.visual(image.patches).detach(), dim=1)
-    nearest = (visual @ torch.nn.functional.normalize(table, dim=1).T).argmax(1)
-    common = [word for word, _ in Counter(nearest.tolist()).most_common()]
-    return Words(vit_sink=common[-1], llm_sink=-1, dead=common[0], remove="dead")
 
 
 @dataclass(frozen=True)
