@@ -80,7 +80,7 @@ class Emitter:
         found = self.places.range(name) if isinstance(name, str) else None
         return Tiles(*found) if found else name
 
-    def tiles(self, module: str, place: str, first: int, count: int) -> Region:
+    def group_tiles(self, module: str, place: str, first: int, count: int) -> Region:
         """``count`` tiles of a place from tile ``first`` of the buffer on, where groups of a module use it in parts.
 
         Elsewhere the whole place, though a product may be cut in parts: its hazards then are those of one product.

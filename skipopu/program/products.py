@@ -33,7 +33,7 @@ def emit_projection(
     reads, writes, fields = normalized(e, source, xn if source == x else source, normalize, count)
     turned = e.c.shape.rotary and projection_of(name) != "v" and not first_factor(name)
     place = e.places[target] + e.part(first, rows)
-    own = e.tiles("attention", target, place, e.part(count, rows)) if projection_of(name) == "q" else target
+    own = e.group_tiles("attention", target, place, e.part(count, rows)) if projection_of(name) == "q" else target
     e.matmul(
         name, held, gate, reads, [own, *writes], first=first, count=count, target=place, rows=rows,
         post=int(Post.ROPE if turned else Post.NONE), **fields,
@@ -110,7 +110,7 @@ def _residual_product(
 ) -> None:
     source, target = ends(name, at[0], "x")
     module, begin = "attention" if name.startswith("o") else "ffn", e.places[source] + at[1]
-    read = e.tiles(module, source, begin, e.c.memory.matrices[e.b.layer, name].k_tiles * rows)
+    read = e.group_tiles(module, source, begin, e.c.memory.matrices[e.b.layer, name].k_tiles * rows)
     place, fields = e.places[target] + e.part(first, rows), {}
     if target == "x":
         fields = {"operand": place, "post": int(Post.RESIDUAL)}
@@ -138,7 +138,7 @@ def emit_ffn_input(e: Emitter, gate: dict[str, int], x: str, xn: str, h: str, ro
         if post == Post.PRODUCT:
             reads, fields["operand"] = [*reads, target], place
         own = e.group_gate("ffn", first // count) if e.c.listed("ffn", e.b.layer) else gate
-        written = e.tiles("ffn", target, place, e.part(count, rows, post))
+        written = e.group_tiles("ffn", target, place, e.part(count, rows, post))
         e.matmul(
             name, held, own, reads, [written, *writes], first=first, count=count,
             target=place, rows=rows, post=int(post), **fields,
