@@ -21,8 +21,9 @@ from numpy.typing import ArrayLike
 from skipopu.hdl.cosim.bench import INPUTS, OUTPUTS, write_arrays
 from skipopu.hdl.cosim.verilator import Verilator
 
-# widths of generated Verilog give warnings; -O3 builds three times as long and runs no faster
-FLAGS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O1")
+# widths of generated Verilog give warnings; -O3 builds three times as long and runs no faster; a block is one file, for
+# several would each need their headers compiled first, and only the overlay is worth compiling in parallel
+FLAGS = ("-Wno-fatal", "-O3", "-CFLAGS", "-O1", "--output-split", "200000", "--output-split-cfuncs", "20000")
 PORT = re.compile(r"^\s*(?:input|output)\b(?:\s+(?:reg|wire|signed)\b)*\s*(?:\[[^]]*\]\s*)?(\w+)", re.MULTILINE)
 WAVES = "--trace-fst"
 CONTROL = "`verilator_config\n"

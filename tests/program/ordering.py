@@ -97,7 +97,23 @@ def accesses(program: Program) -> list[Access]:
             found += [Access(i, f"mask {int(g)}", row["mask"], row["mask"] + 1, True) for g in gates]
         elif row["opcode"] != Opcode.ROUTE and row["gate"]:
             found.append(Access(i, f"mask {row['gate']}", row["mask"], row["mask"] + 1, False))
+        found += [Access(i, *a) for a in _lists(row, program.context.lists.pairs)]
     return found
+
+
+def _lists(row: Row, pairs: tuple[int, ...]) -> Iterator[tuple[str, int, int, bool]]:
+    """Row lists: two logits each, a vector each, or the rows that a mask leaves out; pairs follow from heads."""
+    first, op = row["list"], row["opcode"]
+    if op == Opcode.MATMUL and row["post"] == Post.LISTS:
+        yield "lists", first, first + row["columns"] // 2, True
+        if first == 1:
+            yield from (("lists", number, number + 1, True) for number in pairs)
+    elif op == Opcode.STATISTICS and row["group"] and not row["tokens"]:
+        yield "lists", first, first + row["group"], True
+    elif op == Opcode.ROUTE and first:
+        yield "lists", first, first + row["columns"] // 2, True
+    elif first:
+        yield "lists", first, first + 1, False
 
 
 def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
@@ -112,7 +128,7 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
         Opcode.LOAD_ROWS: [("ddr", address, moved * tile, False), ("tiles", target, moved, True)],
         Opcode.STORE_ROWS: [("tiles", source, moved, False), ("ddr", address, moved * tile, True)],
         Opcode.APPEND_KV: [("tiles", source, moved, False)],
-        Opcode.MATMUL: [("tiles", source, moved, False), ("tiles", target, result, True)],
+        Opcode.MATMUL: [("tiles", source, moved, False), ("tiles", target, result * (r["post"] != Post.LISTS), True)],
         Opcode.SCORES: [("tiles", source, queries, False), ("tiles", target, heads, True)],
         Opcode.CONTEXT: [("tiles", source, heads, False), ("tiles", target, queries, True)],
         Opcode.ROUTE: [("tiles", source, moved, False)],
@@ -126,7 +142,11 @@ def _of(row: Row, tile: int, dot: int) -> Iterator[tuple[str, int, int, bool]]:
     if op in (Opcode.MATMUL, Opcode.ROUTE) and r["normalize"]:
         yield "statistics", 0, 1, op == Opcode.ROUTE
     if op in (Opcode.STATISTICS, Opcode.NORMALIZE):
-        yield f"statistics of {source if r['tokens'] else 'rows'}", 0, 1, op == Opcode.STATISTICS
+        vectors = r["value"] or (op == Opcode.STATISTICS and r["group"])
+        of = source if r["tokens"] else "vectors" if vectors else "rows"
+        yield f"statistics of {of}", 0, 1, op == Opcode.STATISTICS
+        if of == "rows" and op == Opcode.NORMALIZE:  # or those that the router's pass took
+            yield "statistics", 0, 1, False
 
 
 def _written_back(row: Row, columns: int) -> Iterator[tuple[str, int, int, bool]]:
