@@ -18,7 +18,8 @@ Seconds are core cycles divided by the core clock. Bandwidths are bytes a second
   is at work or next.
 - ``outside_products``: share of a phase's cycles in which the PE array neither multiplies for one of the model's matrix
   products (projections, QKᵀ, PV, FFN, LM head) nor waits for what streams into it (weights, K/V, rows, room for
-  results): routers, norms and softmax where they take passes of their own, and waiting for DDR4 and other engines.
+  results): routers, norms and softmax where they take passes of their own, and waiting for DDR4, other engines and
+  late input.
 - ``skip``: what the trace skipped; ``parameter`` weighs modules by their weights, ``module`` does not.
 - ``streaming``: lags behind the source, see `skipopu.results.streaming`; of streaming traces alone. There reads and
   writes take turns: ``prefill`` has the cycles of all reads, ``decode`` those of all writes, neither has late input,
