@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from skipopu.program.factors import biased, projection_of
 from skipopu.program.joints import Joint
-from skipopu.program.part_matrices import column_cuts, constant_groups
+from skipopu.program.part_matrices import LOGITS, column_cuts, constant_groups
 from skipopu.program.row_lists import NO_LISTS, RowLists
 from skipopu.spec.error import SpecError
 from skipopu.spec.model_shape import ModelShape
@@ -15,7 +15,6 @@ from skipopu.spec.overlay import DDR_BEAT_BYTES, FP16_BYTES, Overlay
 from skipopu.trace.router import Router
 
 WIDE_ROUTERS = ("bottleneck", "mlp")
-LOGITS = 2  # of a router
 WORD_ELEMENTS = DDR_BEAT_BYTES // FP16_BYTES  # constants are addressed in words of 64 bytes
 
 

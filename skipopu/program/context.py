@@ -45,17 +45,13 @@ class Context:
     limits: Limits
     demand: Demand
     scores: tuple[ScoreLayer, ...]
+    lists: RowLists
 
     @property
     def router_hidden(self) -> int:
         """Hidden width of the routers, 0 for linear ones."""
         router = self.trace.header.router
         return router.hidden if router.kind in WIDE_ROUTERS else 0
-
-    @cached_property
-    def lists(self) -> RowLists:
-        """Row lists of what runs in parts."""
-        return row_lists(self.trace)
 
     def routed(self, module: str, layer: int) -> bool:
         """Whether ``module`` ("attention" or "ffn") of ``layer`` has a router of its own, which decides about rows."""
@@ -121,7 +117,7 @@ def resolve(trace: Trace, overlay: Overlay, board: Board) -> Context:
     passes, placement, found = _schedule(trace, scores, overlay, limits, most)
     if len(passes.tokens) != places:
         memory = layout(rows=len(passes.tokens))
-    return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found, scores)
+    return Context(trace, shape, overlay, memory, tiles, passes, placement, limits, found, scores, lists)
 
 
 def _tiles(trace: Trace, shape: ModelShape, overlay: Overlay, lists: RowLists) -> RowTiles:

@@ -5,11 +5,12 @@ import numpy as np
 from skipopu.program.block import Block
 from skipopu.program.blocking import Places
 from skipopu.program.emitter import OUTSIDE, Emitter
-from skipopu.program.experts import emit_chosen, emit_experts, expert_places
+from skipopu.program.experts import emit_chosen, emit_experts
 from skipopu.program.factors import RANK, projection_of
 from skipopu.program.heads import emit_row_heads
 from skipopu.program.kv_transfers import append_kv
 from skipopu.program.nonlinear import emit_norm
+from skipopu.program.part_matrices import part_places
 from skipopu.program.products import (
     emit_context,
     emit_ffn_input,
@@ -19,7 +20,7 @@ from skipopu.program.products import (
     ends_projection,
 )
 from skipopu.program.routing import route
-from skipopu.program.stand_ins import emit_stand_in, has_stand_in, stand_in_tiles
+from skipopu.program.stand_ins import emit_stand_in, has_stand_in
 from skipopu.spec.ledger import Part
 
 
@@ -38,7 +39,7 @@ def emit_decode(e: Emitter, step: int, block: Block) -> None:
             route(e, "attention", "x", e.places["x"], 1)
             _attention(e)
         if has_stand_in(e, "attention"):
-            emit_stand_in(e, "attention", "x", "xn", 1)
+            emit_stand_in(e, "attention", 1)
         if e.c.runs("ffn", block.number, layer):
             e.b.part = Part.FFN_ROUTER
             route(e, "ffn", "x", e.places["x"], 1)
@@ -60,7 +61,7 @@ def _places(e: Emitter, rounds: int) -> Places:
         (RANK, t.rank),
     ):
         places.add(name, tiles)
-    for name, tiles in (expert_places(e) | {"stand_in": stand_in_tiles(e)}).items():
+    for name, tiles in part_places(e.c.lists, e.c.overlay).items():
         places.add(name, tiles)
     places.add("router", t.router).add("logits", -(-e.most_channels // e.c.overlay.pe_array.dot_length))
     return places.add("scores", d.attention_heads * rounds)
@@ -115,4 +116,4 @@ def _ffn(e: Emitter) -> None:
     for name, first, count, held in e.projections("down"):
         emit_residual_part(e, name, held, gate, "h", first, count, 1)
     if has_stand_in(e, "ffn"):
-        emit_stand_in(e, "ffn", "x", "xn", 1)
+        emit_stand_in(e, "ffn", 1)

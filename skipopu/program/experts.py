@@ -13,7 +13,7 @@ from skipopu.program.emitter import Emitter, Held
 from skipopu.program.gathering import prefill_places
 from skipopu.program.isa import Opcode, Post
 from skipopu.program.nonlinear import emit_norm, normalized
-from skipopu.program.part_matrices import DOWN, GATE, SCORE, UP, tiles_of_size
+from skipopu.program.part_matrices import DOWN, GATE, SCORE, UP, part_places
 from skipopu.program.routing import load_and_route
 from skipopu.program.row_lists import EXPERTS
 from skipopu.spec.ledger import Part
@@ -32,20 +32,11 @@ class Columns(NamedTuple):
     rows: int
 
 
-def expert_places(e: Emitter) -> dict[str, int]:
-    """Tiles a row takes: vectors of all experts, then gate and inner row of one; nothing without experts."""
-    if EXPERTS not in e.c.lists.count:
-        return {}
-    size = tiles_of_size(e.c.lists.sizes["expert_size"], e.c.overlay)
-    rank = tiles_of_size(e.c.lists.sizes["expert_rank"], e.c.overlay)
-    return {"vectors": e.c.lists.count[EXPERTS] * rank, "gate": size, "inner": size}
-
-
 def emit_block_experts(e: Emitter, block: Block) -> None:
     """Of a row block in prefill; X comes from DDR4 again to be added to, for the buffer's rows are normalised."""
     rows, t, at = block.rows, e.c.tiles, block.first * e.c.memory.strides.row
     places = prefill_places(e, "experts").add("x", rows * t.x).add("router", rows * t.router)
-    for name, tiles in (("residual", t.x), *expert_places(e).items()):
+    for name, tiles in (("residual", t.x), *part_places(e.c.lists, e.c.overlay).items()):
         places.add(name, rows * tiles)
     e.places = places
     e.b.part = Part.FFN_ROUTER
@@ -76,7 +67,7 @@ def _choose(e: Emitter, rows: int) -> None:
     chosen = [("list", lists.expert(number)) for number in range(lists.count[EXPERTS])]
     e.emit(
         Opcode.STATISTICS, ["vectors"], [LENGTHS, *chosen], source=e.places["vectors"], rows=rows,
-        k_tiles=expert_places(e)["vectors"], group=lists.count[EXPERTS], list=lists.expert(0),
+        k_tiles=part_places(e.c.lists, e.c.overlay)["vectors"], group=lists.count[EXPERTS], list=lists.expert(0),
     )  # fmt: skip
 
 
@@ -107,7 +98,7 @@ def _product(e: Emitter, part: Columns, source: str, target: str, at: int = 0, p
 
 
 def _gate(e: Emitter, part: Columns) -> None:
-    own = expert_places(e)["vectors"] // e.c.lists.count[EXPERTS]
+    own = part_places(e.c.lists, e.c.overlay)["vectors"] // e.c.lists.count[EXPERTS]
     _product(e, part, "vectors", "gate", part.number * own * part.rows)
 
 
@@ -119,7 +110,7 @@ def _up(e: Emitter, part: Columns, xn: str) -> None:
     number, inner, e.b.part = e.c.lists.expert(part.number), e.places["inner"], Part.FFN_ROUTER
     e.emit(
         Opcode.NORMALIZE, ["inner", LENGTHS, ("list", number)], ["inner"], source=inner, target=inner,
-        rows=part.rows, k_tiles=expert_places(e)["inner"], value=1, group=part.number, list=number,
+        rows=part.rows, k_tiles=part_places(e.c.lists, e.c.overlay)["inner"], value=1, group=part.number, list=number,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from skipopu.program.executed_shape import executed_shape, layer_widths
 from skipopu.program.head_matrices import CLASS, DECISION, LM, WORD, columns_of, decisions, searches
 from skipopu.program.joints import joint_events
+from skipopu.program.part_matrices import LOGITS
 from skipopu.program.score_layers import VECTORS
 from skipopu.spec.ledger import Phase
 from skipopu.trace import ScoreOp, StepPhase, Trace, keys_per_query
@@ -101,7 +102,7 @@ def router_macs(trace: Trace) -> int:
         return 0
     found, header = 0, trace.header
     for always, groups in ((router.always_on_attention, header.head_groups), (router.always_on_ffn, header.ffn_groups)):
-        logits = 2 * max(groups, 1)
+        logits = LOGITS * max(groups, 1)
         one = logits * d.hidden_size if router.kind == "linear" else router.hidden * (d.hidden_size + logits)
         found += (d.layers - len(always)) * one
         if router.shared:  # decides once a layer

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from skipopu.program.row_lists import EXPERTS, STAND_INS, RowLists
 from skipopu.spec.error import SpecError
+from skipopu.spec.ker_shape import LOGITS as MODULE_LOGITS
 from skipopu.spec.model_shape import ModelShape
 from skipopu.spec.overlay import Overlay
 from skipopu.trace.vocabulary import MODULES
@@ -19,7 +20,7 @@ from skipopu.trace.vocabulary import MODULES
 Sizes = tuple[int, int, str]  # rows of a weight matrix, columns, datatype
 SCORE, GATE, UP, DOWN = "expert_score", "expert_gate", "expert_up", "expert_down"
 LISTS = {module: f"router_lists_{module}" for module in MODULES}  # last layers of routers that choose groups
-LOGITS = 2  # of a group
+LOGITS = MODULE_LOGITS[0]  # of a module or of a group: run, or not
 
 
 def parted(
@@ -97,12 +98,21 @@ def tiles_of_size(elements: int, overlay: Overlay) -> int:
     return math.ceil(elements / overlay.pe_array.dot_length)
 
 
+def part_places(lists: RowLists, overlay: Overlay) -> dict[str, int]:
+    """Return place → row tiles of a token: vectors of all experts, gate and inner row of one; between a stand-in's."""
+    found = {}
+    if EXPERTS in lists.count:
+        rank, size = (tiles_of_size(lists.sizes[name], overlay) for name in ("expert_rank", "expert_size"))
+        found = {"vectors": lists.count[EXPERTS] * rank, "gate": size, "inner": size}
+    if STAND_INS in lists.count:
+        found["stand_in"] = tiles_of_size(lists.sizes["rank"], overlay)
+    return found
+
+
 def part_tiles(lists: RowLists, overlay: Overlay, x: int) -> int:
     """Row tiles a token takes beside X while experts or a stand-in run."""
-    if EXPERTS in lists.count:
-        size = tiles_of_size(lists.sizes["expert_size"], overlay)
-        return x + lists.count[EXPERTS] * tiles_of_size(lists.sizes["expert_rank"], overlay) + 2 * size
-    return x + tiles_of_size(lists.sizes["rank"], overlay) if STAND_INS in lists.count else 0
+    places = part_places(lists, overlay)
+    return x + sum(places.values()) if places else 0
 
 
 def _slices(name: str, sizes: Sizes, groups: int) -> dict[str, Sizes]:

@@ -99,18 +99,20 @@ def emit_residual_part(
     """
     module = {"o": "attention", "down": "ffn"}.get(name, "")
     groups = e.c.lists.groups(module) if module else 0
+    source, target = ends(name, source, "x")
     for group, matrix in enumerate(slices(name, groups)):
         own = e.group_gate(module, group) if groups else gate
-        before = group * e.c.memory.matrices[e.b.layer, matrix].k_tiles * rows
-        _residual_product(e, matrix, held, own, (source, before), first, count, rows)
+        tiles = e.c.memory.matrices[e.b.layer, matrix].k_tiles * rows
+        begin = e.places[source] + group * tiles
+        read = e.group_tiles(module, source, begin, tiles) if groups else source
+        _residual_product(e, matrix, held, own, read, begin, target, first, count, rows)
 
 
 def _residual_product(
-    e: Emitter, name: str, held: Held, gate: dict[str, int], at: tuple[str, int], first: int, count: int, rows: int
-) -> None:
-    source, target = ends(name, at[0], "x")
-    module, begin = "attention" if name.startswith("o") else "ffn", e.places[source] + at[1]
-    read = e.group_tiles(module, source, begin, e.c.memory.matrices[e.b.layer, name].k_tiles * rows)
+    e: Emitter, name: str, held: Held, gate: dict[str, int], read: Region, begin: int, target: str, first: int,
+    count: int, rows: int,
+) -> None:  # fmt: skip
+    """Multiply what lies in the buffer from tile ``begin`` on, region ``read``."""
     place, fields = e.places[target] + e.part(first, rows), {}
     if target == "x":
         fields = {"operand": place, "post": int(Post.RESIDUAL)}

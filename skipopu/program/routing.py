@@ -5,7 +5,7 @@ from skipopu.program.builder import Region
 from skipopu.program.constants import norm_modules
 from skipopu.program.emitter import GATES, Emitter, Held
 from skipopu.program.isa import Gate, Opcode, Post
-from skipopu.program.part_matrices import LISTS
+from skipopu.program.part_matrices import LISTS, LOGITS
 
 
 def route(e: Emitter, norm: str, place: Region, source: int, rows: int, stream_from: int = -1) -> None:
@@ -15,7 +15,7 @@ def route(e: Emitter, norm: str, place: Region, source: int, rows: int, stream_f
     """
     modules = norm_modules(e.c.trace.header.router, norm)
     routed = tuple(m for m in modules if e.c.routed(m, e.b.layer))
-    logits = 0 if e.c.router_hidden else 2 * len(routed)
+    logits = 0 if e.c.router_hidden else LOGITS * len(routed)
     # gamma stays in its half until the projections, so the hidden routers' last layers come with it
     (block,) = e.c.memory.constants[e.b.layer, f"{norm} norm"]
     e.gamma = e.constants(block)
@@ -76,7 +76,7 @@ def _list_router(e: Emitter, module: str, place: Region, source: int, rows: int)
 def _hidden_router(e: Emitter, module: str, place: Region, source: int, rows: int, last: Held) -> None:
     """A two-layer router: D → hidden from HBM in FP16, then hidden → 2 from the constants."""
     target = _hidden_layer(e, module, place, source, rows)
-    fields = {"columns": 2, "source": target, "rows": rows, "k_tiles": e.c.tiles.router, **last.fields}
+    fields = {"columns": LOGITS, "source": target, "rows": rows, "k_tiles": e.c.tiles.router, **last.fields}
     _masks(e, (module,), ["router", last.region], [], -1, **fields)
 
 

@@ -8,13 +8,9 @@ from skipopu.program.emitter import Emitter, Held
 from skipopu.program.gathering import prefill_places
 from skipopu.program.isa import Post
 from skipopu.program.nonlinear import emit_norm, emit_normalization
-from skipopu.program.part_matrices import stand_in, tiles_of_size
+from skipopu.program.part_matrices import part_places, stand_in
+from skipopu.program.products import emit_residual_part
 from skipopu.spec.ledger import Part
-
-
-def stand_in_tiles(e: Emitter) -> int:
-    """Tiles a row takes between the two matrices, 0 where there are none."""
-    return tiles_of_size(e.c.lists.sizes.get("rank", 0), e.c.overlay)
 
 
 def has_stand_in(e: Emitter, module: str) -> bool:
@@ -26,42 +22,34 @@ def emit_block_stand_in(e: Emitter, block: Block, module: str) -> None:
     """Of a row block in prefill: X from DDR4 and back, of the rows that skip ``module``."""
     rows, x, at = block.rows, e.c.tiles.x, block.first * e.c.memory.strides.row
     places = prefill_places(e, "stand-ins").add("x", rows * x).add("xn", rows * x)
-    e.places = places.add("stand_in", rows * stand_in_tiles(e))
+    e.places = places.add("stand_in", rows * part_places(e.c.lists, e.c.overlay)["stand_in"])
     gate = {"list": e.c.lists.stand_in(module)}
     e.load("x", at, "x", e.places["x"], rows, x, **gate)
-    emit_stand_in(e, module, "x", "xn", rows)
+    emit_stand_in(e, module, rows)
     e.store("x", at, "x", e.places["x"], rows, x, **gate)
 
 
-def emit_stand_in(e: Emitter, module: str, x: str, xn: str, rows: int) -> None:
-    """Of the rows of place ``x`` that skip ``module``; ``xn`` takes them normalised, place ``rank`` what is between."""
+def emit_stand_in(e: Emitter, module: str, rows: int) -> None:
+    """Of the rows of place ``x`` that skip ``module``; ``xn`` takes them normalised, ``stand_in`` what is between."""
     gate = {"list": e.c.lists.stand_in(module)}
     part = Part.OUTPUT if module == "attention" else Part.FFN
     (block,) = e.c.memory.constants[e.b.layer, f"{module} norm"]
     e.gamma = e.constants(block)
     around = Part.ROUTER if module == "attention" else Part.FFN_ROUTER
     if e.fused:
-        emit_normalization(e, around, gate, x, xn, rows)
-    emit_norm(e, around, gate, x, xn, rows)
+        emit_normalization(e, around, gate, "x", "xn", rows)
+    emit_norm(e, around, gate, "x", "xn", rows)
     e.b.part = part
     first, _ = stand_in(module)
     for name, begin, count, held in e.projections(*stand_in(module)):
         if name == first:
-            _inner(e, name, held, gate, xn, begin, count, rows)
+            _inner(e, name, held, gate, begin, count, rows)
         else:
-            _outer(e, name, held, gate, x, begin, count, rows)
+            emit_residual_part(e, name, held, gate, "stand_in", begin, count, rows)
 
 
-def _inner(e: Emitter, name: str, held: Held, gate: dict[str, int], xn: str, first: int, count: int, rows: int) -> None:
+def _inner(e: Emitter, name: str, held: Held, gate: dict[str, int], first: int, count: int, rows: int) -> None:
     e.matmul(
-        name, held, gate, [xn], ["stand_in"], first=first, count=count, source=e.places[xn],
+        name, held, gate, ["xn"], ["stand_in"], first=first, count=count, source=e.places["xn"],
         target=e.places["stand_in"] + e.part(first, rows, Post.SWIGLU), rows=rows, post=int(Post.SWIGLU),
-    )  # fmt: skip
-
-
-def _outer(e: Emitter, name: str, held: Held, gate: dict[str, int], x: str, first: int, count: int, rows: int) -> None:
-    place = e.places[x] + e.part(first, rows)
-    e.matmul(
-        name, held, gate, ["stand_in", x], [x], first=first, count=count, source=e.places["stand_in"], operand=place,
-        target=place, rows=rows, post=int(Post.RESIDUAL),
     )  # fmt: skip
